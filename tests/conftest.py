@@ -1,0 +1,138 @@
+"""Fixtures that all tests share: an own environment, a project, a double of an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+from aiohttp import web
+
+MESSAGES = [
+    ("love how quick the delivery was", "positive"),
+    ("it broke after two days, very sad", "negative"),
+    ("thanks, the new app works really well", "positive"),
+    ("waited three weeks and nobody answered", "negative"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees (or spends on) what the developer's shell has set."""
+    for name in (
+        "OPENAI_API_KEY", "OPENAI_BASE_URL", "OLLAMA_HOST", "VLLM_BASE_URL", "VLLM_API_KEY", "TGI_BASE_URL", "TGI_API_KEY",
+        "OLLAMA_API_KEY", "WORKBENCH_HOME", "WORKBENCH_PROJECT", "WORKBENCH_MODEL", "WORKBENCH_PROMPTS",
+        "WORKBENCH_DATASETS", "WORKBENCH_NOTEBOOKS", "WORKBENCH_REPORTS", "WORKBENCH_AUTHOR", "WORKBENCH_PROGRESS",
+        "WORKBENCH_STATIC",
+    ):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORKBENCH_STATIC", "1")
+
+
+def write_dataset(path: Path, count: int = 40) -> Path:
+    """A data set with `count` different messages, half of them positive."""
+    lines = []
+    for index in range(count):
+        text, label = MESSAGES[index % len(MESSAGES)]
+        metadata = {"difficulty": "hard" if index % 3 == 0 else "easy"}
+        inputs = {"message": f"{text} (order {index})"}
+        lines.append(json.dumps({"id": f"m{index}", "inputs": inputs, "expected": label, "metadata": metadata}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project with a data set `reviews` of 40 messages; it is the current folder."""
+    write_dataset(tmp_path / "datasets" / "reviews.jsonl")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class OpenAIDouble:
+    """A small HTTP server that answers /v1/chat/completions and /v1/models as vLLM does, and counts.
+
+    The answer is "positive" when the message holds "love" or "thanks", else "negative"; messages with "Be wrong" are
+    answered the wrong way. delay: seconds. fail: status to answer with, by call number from 1.
+    """
+
+    def __init__(self, delay: float = 0.0) -> None:
+        self.delay = delay
+        self.fail: dict[int, int] = {}
+        self.calls = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.bodies: list[dict[str, object]] = []
+        self.url = ""
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_get("/v1/models", self._models)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self._loop.run_until_complete(runner.setup())
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        self._loop.run_until_complete(site.start())
+        port = runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{port}/v1"
+        self._ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+        self._loop.close()
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "m", "object": "model", "max_model_len": 2048}]})
+
+    async def _chat(self, request: web.Request) -> web.Response:
+        self.calls += 1
+        number = self.calls
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            body = await request.json()
+            self.bodies.append(body)
+            if self.delay:
+                await asyncio.sleep(self.delay)
+            if number in self.fail:
+                return web.json_response({"error": {"message": "made to fail"}}, status=self.fail[number])
+            text = body["messages"][-1]["content"]
+            good = "love" in text or "thanks" in text
+            good ^= "Be wrong" in text
+            answer = "positive" if good else "negative"
+            return web.json_response(
+                {
+                    "id": f"chatcmpl-{number}", "object": "chat.completion", "created": int(time.time()), "model": "m",
+                    "choices": [
+                        {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
+                    ],
+                    "usage": {"prompt_tokens": len(text.split()), "completion_tokens": 1, "total_tokens": len(text.split()) + 1},
+                }
+            )  # fmt: skip
+        finally:
+            self.in_flight -= 1
+
+
+@pytest.fixture
+def openai_double() -> Iterator[OpenAIDouble]:
+    """A running double of an OpenAI-compatible server."""
+    with OpenAIDouble() as double:
+        yield double

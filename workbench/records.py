@@ -1,0 +1,435 @@
+"""The nouns: frozen records that every layer shares. Times are seconds, money is US dollars, instants are Unix seconds.
+
+A record never reaches for a file or a network. `digest` is the one way to name content: SHA-256 over canonical JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, NamedTuple
+
+import rfc8785
+
+from workbench.errors import InputError
+
+__all__ = [
+    "Call",
+    "Chunk",
+    "Completion",
+    "Contrast",
+    "Example",
+    "GuardrailCheck",
+    "Health",
+    "Interval",
+    "Message",
+    "ModelInfo",
+    "Params",
+    "Prompt",
+    "PromptKind",
+    "Request",
+    "Score",
+    "Timing",
+    "Usage",
+    "Variant",
+    "Verdict",
+    "asdict_prompt",
+    "canonical_json",
+    "check_name",
+    "digest",
+    "split_model",
+]
+
+PromptKind = Literal["chat", "text", "completion"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+def canonical_json(value: object) -> bytes:
+    """Canonical JSON (RFC 8785): equal content gives equal bytes on every machine.
+
+    Raises InputError for what JSON cannot hold (NaN, sets, objects, integers beyond 2**53).
+    """
+    try:
+        return rfc8785.dumps(value)  # type: ignore[arg-type]
+    except (rfc8785.CanonicalizationError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"this value has no canonical JSON, so it cannot be identified: {error}. "
+            "Use only text, numbers, true/false, None, lists and dicts with text keys."
+        ) from None
+
+
+def digest(value: object) -> str:
+    """SHA-256, 64 hex digits, of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def check_name(name: str, what: str) -> str:
+    """`name` if it is safe as a file name: letters, digits, `_`, `-`, `.`, at most 100, no leading `.` or `-`."""
+    if not _NAME.fullmatch(name) or name.endswith("."):
+        raise InputError(
+            f"{what} {name!r} is not usable as a name: use letters, digits, '_', '-' and '.', "
+            "begin with a letter or digit, at most 100 characters."
+        )
+    return name
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """`endpoint/model` -> (endpoint, model); the model's own name may hold slashes."""
+    endpoint, slash, name = model.partition("/")
+    if not (slash and endpoint and name):
+        raise InputError(
+            f"model {model!r} does not name an endpoint: write ENDPOINT/MODEL, "
+            "such as embedded/smollm2-135m, ollama/llama3.2:3b or openai/gpt-4o-mini."
+        )
+    return endpoint, name
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """How to sample. None means: not sent, the server's default holds.
+
+    schema: a JSON schema that the answer must fit. extra: fields sent as they are, for what only one server knows.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], where: str = "params") -> Params:
+        """Params from a TOML or YAML table. An unknown field or a wrong type is an InputError that names it."""
+        known = {item.name for item in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise InputError(f"{where}: unknown field {name!r}. Known are {', '.join(sorted(known))}; "
+                                 f"what only your server knows goes under 'extra'.")  # fmt: skip
+        checks: dict[str, tuple[type, ...]] = {
+            "temperature": (int, float), "top_p": (int, float), "max_tokens": (int,), "seed": (int,),
+            "schema": (Mapping,), "extra": (Mapping,),
+        }  # fmt: skip
+        cleaned = {name: value for name, value in values.items() if value is not None}
+        for name, types in checks.items():
+            value = cleaned.get(name)
+            if value is not None and (not isinstance(value, types) or isinstance(value, bool)):
+                raise InputError(f"{where}: {name} = {value!r} must be {' or '.join(t.__name__ for t in types)}.")
+        if "stop" in cleaned:
+            stop = cleaned["stop"]
+            stop = (stop,) if isinstance(stop, str) else stop
+            if not isinstance(stop, Sequence) or not all(isinstance(item, str) and item for item in stop):
+                raise InputError(f"{where}: stop = {stop!r} must be a text or a list of texts, none of them empty.")
+            cleaned["stop"] = tuple(stop)
+        for name, low in (("temperature", 0), ("top_p", 0), ("max_tokens", 1)):
+            if name in cleaned and cleaned[name] < low:
+                raise InputError(f"{where}: {name} = {cleaned[name]!r} must be at least {low}.")
+        return cls(**cleaned)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Only what is set, in plain types."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["stop"] = list(self.stop)
+        values["schema"] = None if self.schema is None else dict(self.schema)
+        values["extra"] = dict(self.extra)
+        return {name: value for name, value in values.items() if value not in (None, [], {})}
+
+    def merged(self, over: Params) -> Params:
+        """These params with what `over` sets laid over them."""
+        return Params.from_mapping(self.to_mapping() | over.to_mapping())
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to one model, ready to be sent.
+
+    kind chat: `messages` counts, and the model's chat template is applied.
+    kind completion: `prompt` goes to the model raw.
+    """
+
+    model: str
+    kind: Literal["chat", "completion"]
+    messages: tuple[Message, ...] = ()
+    prompt: str = ""
+    params: Params = field(default_factory=Params)
+    timeout: float = 120.0
+
+    def text(self) -> str:
+        """All that the model is shown, for look-ups and display."""
+        return self.prompt if self.kind == "completion" else "\n".join(m.content for m in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts as the server reported them; None where it did not. `prompt_tokens` includes cached ones."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. `queued`: in our own queue, part of no latency. `total`: from sending to the last byte.
+    `first_token`: from sending to the first piece of text, None where the answer was not streamed."""
+
+    started_at: float
+    total: float
+    queued: float = 0.0
+    first_token: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed answer; the last one carries the Completion."""
+
+    text: str = ""
+    completion: Completion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer. finish_reason: stop, length, tool_calls or content_filter. source: who answered now."""
+
+    text: str
+    finish_reason: str | None
+    usage: Usage
+    timing: Timing
+    model: str
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    source: Literal["model", "exact", "semantic"] = "model"
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What an endpoint says of a model; None where it does not say. digest: of the weights, hex."""
+
+    model: str
+    digest: str | None = None
+    context_length: int | None = None
+    server_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Does an endpoint answer? detail: one line for people; fix: what to do if not."""
+
+    ok: bool
+    detail: str
+    version: str | None = None
+    models: tuple[str, ...] = ()
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One immutable version of a prompt. Its identity is `digest`; the number belongs to the place it is kept in.
+
+    kind chat: `messages`. kind text: one user message, in `text`. kind completion: `text`, sent raw, no chat template.
+    config: what travels with the prompt, such as {"params": {...}}.
+    """
+
+    name: str
+    version: int
+    kind: PromptKind
+    text: str = ""
+    messages: tuple[Message, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    author: str = ""
+    message: str = ""
+    created_at: str = ""
+    parent: str | None = None
+    variables: tuple[str, ...] = ()
+    digest: str = ""
+
+    @property
+    def ref(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One line of a data set. inputs: the prompt's variables. `line` is where it stood, from 1."""
+
+    id: str
+    inputs: Mapping[str, Any]
+    expected: Any = None
+    context: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    split: str | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a scorer found. value None means unscored (with the reason in `explanation`), which is not 0."""
+
+    value: float | None
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One thing that is compared: a prompt version on a model with params. `digest` names the measurement:
+    it holds prompt digest, model, model digest and params, not the prompt's name or number."""
+
+    prompt: Prompt
+    model: str
+    params: Params
+    model_digest: str | None = None
+    server_version: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What tables print: `sentiment@2 · embedded/smollm2-135m`."""
+        return f"{self.prompt.ref} · {self.model}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what determines the answers."""
+        return digest([self.prompt.digest, self.model, self.model_digest, self.params.to_mapping()])
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One row of the call log: who asked what of which model, what was measured when the answer was made, and what
+    was spent now. A row of a comparison is the same row with the fields from `run_id` on.
+
+    ended_at: Unix seconds when the call ended. latency, queued, first_token: seconds. cost: dollars that the answer cost when
+    it was made; spent: dollars spent now (0 for a replay); None is unknown. source: model, exact or semantic.
+    error: class name, None if it worked; error_message: one line. attempts: how often it was sent.
+    """
+
+    call_id: str
+    ended_at: float
+    model: str
+    kind: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    model_digest: str | None = None
+    server_version: str | None = None
+    prompt_ref: str | None = None
+    prompt_digest: str | None = None
+    request: str | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    latency: float | None = None
+    queued: float | None = None
+    first_token: float | None = None
+    cost: float | None = None
+    spent: float | None = None
+    source: str = "model"
+    error: str | None = None
+    error_message: str | None = None
+    attempts: int = 1
+    feature: str | None = None
+    tenant: str | None = None
+    user: str | None = None
+    run_id: str | None = None
+    variant: str | None = None
+    dataset_digest: str | None = None
+    example_id: str | None = None
+    example: int | None = None
+    repeat: int | None = None
+    block: int | None = None
+    position: int | None = None
+    in_flight: int | None = None
+    seed: int | None = None
+    warmup: bool = False
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    explanations: Mapping[str, str] = field(default_factory=dict)
+
+
+class Interval(NamedTuple):
+    """An estimate with a two-sided confidence interval; `level` such as 0.95."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailCheck:
+    """A score, latency or cost that must not get worse by more than its margin.
+
+    held: the interval excludes a loss beyond the margin. broken: the interval lies wholly beyond it. unclear: neither.
+    """
+
+    name: str
+    margin: float
+    interval: Interval | None
+    state: Literal["held", "broken", "unclear"]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """One variant against the control on the primary score, paired by example.
+
+    n: examples with both scored; discordant: how many of them differ; left_out: examples without a pair.
+    n_needed: examples for 80% power to settle it within the margin, from the paired variance; None if it is not defined.
+    method: the name of the interval, with its source in `evaluation.statistics`.
+    """
+
+    variant: str
+    control: str
+    decision: Literal["better", "worse", "equivalent", "undecided"]
+    interval: Interval | None
+    margin: float
+    n: int
+    discordant: int
+    left_out: int
+    method: str
+    p_value: float | None
+    n_needed: int | None
+    guardrails: tuple[GuardrailCheck, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a comparison says. `winner` is a variant's label: better on the primary score and no guardrail broken."""
+
+    primary: str
+    control: str
+    contrasts: tuple[Contrast, ...]
+    winner: str | None
+    sentence: str
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain types, for JSON. Intervals are {estimate, low, high, level}."""
+        return _plain(asdict(self))  # type: ignore[no-any-return]
+
+
+def asdict_prompt(prompt: Prompt) -> dict[str, Any]:
+    """A prompt in plain types, for JSON."""
+    return _plain(asdict(prompt))  # type: ignore[no-any-return]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Interval):
+        return value._asdict()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
