@@ -1,0 +1,96 @@
+"""Read and write the call log.
+
+A call that belongs to a comparison is written once, in its run's folder (the run's write-ahead record); all others go to
+the log's own folder. Readers see the union, so that each call is there exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.calls.segment import Segment
+from workbench.errors import InputError
+from workbench.records import Call
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CallLog"]
+
+_TYPES = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN", "Mapping": "JSON"}
+
+
+def _columns() -> dict[str, str]:
+    """DuckDB's type for each field of `Call`."""
+    return {item.name: _TYPES[str(item.type).split("[")[0].split(" ")[0]] for item in fields(Call)}
+
+
+class CallLog:
+    """All calls of one workbench home.
+
+    folder: this log's own segments. runs: the folder whose comparisons hold theirs.
+    """
+
+    def __init__(self, folder: Path, runs: Path) -> None:
+        self.folder = folder
+        self._runs = runs
+        self._segment = Segment(folder)
+
+    def append(self, call: Call) -> None:
+        """Add one row; it survives a kill of this process as soon as this returns."""
+        self._segment.append(call)
+
+    def close(self) -> None:
+        """Sync and close this process's file."""
+        self._segment.close()
+
+    def files(self) -> list[Path]:
+        """Every segment that readers see."""
+        return sorted((*self.folder.glob("*.jsonl"), *self._runs.glob("*/*/rows-*.jsonl")))
+
+    def sql(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
+        """The answer to a DuckDB query over the table `calls` (one row a call, columns as in `records.Call`).
+
+        >>> log.sql("select model, count(*) as n, median(latency) as p50 from calls where error is null group by model")
+        """
+        import duckdb
+
+        with duckdb.connect() as connection:
+            paths = [str(path) for path in self.files()]
+            if paths:
+                columns = ", ".join(f"{name}: '{kind}'" for name, kind in _columns().items())
+                listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+                connection.execute(
+                    f"create view calls as from read_json([{listed}], format = 'newline_delimited', "
+                    f"ignore_errors = true, columns = {{{columns}}}) where call_id is not null"  # a torn line reads as nulls
+                )
+            else:
+                columns = ", ".join(f'"{name}" {kind}' for name, kind in _columns().items())
+                connection.execute(f"create table calls ({columns})")
+            try:
+                return connection.execute(query, list(parameters)).df()
+            except duckdb.Error as error:
+                raise InputError(f"the call log cannot answer this query: {error}") from None
+
+    def frame(self, *, model: str | None = None, run_id: str | None = None, since: float | None = None) -> pd.DataFrame:
+        """The calls as a DataFrame, oldest first; since: Unix seconds."""
+        conditions = {"model = ?": model, "run_id = ?": run_id, "ended_at >= ?": since}
+        asked = {text: value for text, value in conditions.items() if value is not None}
+        where = f"where {' and '.join(asked)}" if asked else ""
+        return self.sql(f"select * from calls {where} order by ended_at, call_id", list(asked.values()))  # noqa: S608
+
+    def typical(self, model: str) -> tuple[float, float] | None:
+        """(median seconds, median output tokens) of the last 200 calls that worked, None without any."""
+        found = self.sql(
+            "select median(latency) as seconds, median(completion_tokens) as tokens from (select latency, completion_tokens "
+            "from calls where model = ? and error is null and not warmup and latency is not null "
+            "order by ended_at desc limit 200)",
+            [model],
+        )
+        seconds, tokens = found.iloc[0]
+        if seconds != seconds or seconds is None:
+            return None
+        return float(seconds), float(tokens) if tokens == tokens else 0.0
