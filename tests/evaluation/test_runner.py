@@ -1,0 +1,313 @@
+"""The runner, against a double of an OpenAI-compatible server and real processes that are really killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from workbench import Workbench, errors
+from workbench.calls import read_rows
+from workbench.evaluation.progress import Progress, silent
+from workbench.records import Example
+
+if TYPE_CHECKING:
+    from conftest import OpenAIDouble
+
+GOOD = "Is this message positive or negative?\n{{message}}"
+BAD = "Be wrong about this message:\n{{message}}"
+
+
+@pytest.fixture
+def bench(project: Path, openai_double: OpenAIDouble, monkeypatch: pytest.MonkeyPatch) -> Workbench:
+    """A workbench with a good and a bad prompt, whose openai endpoint is the double."""
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_double.url)
+    bench = Workbench(project)
+    bench.prompts.create("tone", BAD)
+    bench.prompts.create("tone", GOOD)
+    return bench
+
+
+def plan_of(bench: Workbench, **options: Any) -> Any:
+    """The plan that most tests run."""
+    return bench.plan(**({"prompts": ["tone@1", "tone@2"], "models": ["openai/m"], "dataset": "reviews"} | options))
+
+
+def run(bench: Workbench, plan: Any, **options: Any) -> Any:
+    """Compare and close, in a loop of its own."""
+
+    async def go() -> Any:
+        async with bench:
+            return await bench.compare(plan, progress=silent, **options)
+
+    return asyncio.run(go())
+
+
+def rows_of(project: Path, *, warmups: bool = False) -> list[dict[str, Any]]:
+    """All rows of all runs."""
+    found = [row for path in project.glob(".workbench/runs/*/*/rows-*.jsonl") for row in read_rows(path)]
+    return [row for row in found if warmups or not row["warmup"]]
+
+
+def test_better_prompt_wins_against_the_double(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """A prompt that is always right beats one that is always wrong; each example is asked once of each."""
+    result = run(bench, plan_of(bench))
+    assert result.verdict.contrasts[0].decision == "better"
+    assert result.winner is not None
+    assert result.winner.prompt.ref == "tone@2"
+    assert result.summary["exact_match"].tolist() == [0.0, 1.0]
+    assert openai_double.calls == 80 + 2  # two warm-ups
+    assert len(result.rows()) == 80
+
+
+def test_same_plan_again_reuses_every_row(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """The second time nothing is sent, the verdict is the same, and the table says that all was replayed."""
+    first = run(bench, plan_of(bench))
+    before = openai_double.calls
+    second = run(bench, plan_of(bench))
+    assert openai_double.calls == before
+    assert second.verdict == first.verdict
+    assert second.summary["replayed"].tolist() == [40, 40]
+    assert second.summary["latency_p50"].tolist() == first.summary["latency_p50"].tolist()
+    assert any("reused" in note for note in second.notes())
+    third = run(bench, plan_of(bench), fresh=True)
+    assert openai_double.calls == 2 * before
+    assert third.verdict.winner == first.verdict.winner
+
+
+def test_examples_are_shuffled_and_prompts_interleaved(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """With one call at a time, both prompts answer an example before the next comes; the order is the seed's."""
+
+    def order(seed: int) -> list[str]:
+        openai_double.bodies.clear()
+        run(bench, plan_of(bench, concurrency=1, seed=seed), fresh=True)
+        texts = [str(body["messages"]).split("(order ")[1].split(")")[0] for body in openai_double.bodies[2:]]  # type: ignore[index]
+        assert texts[0::2] == texts[1::2]
+        return texts[0::2]
+
+    first = order(1)
+    assert sorted(first) == sorted(str(number) for number in range(40))
+    assert order(1) == first
+    assert order(2) != first
+
+
+def test_repeats_get_seeds_of_their_own(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """Each repeat is sent with another seed, and every row says which."""
+    result = run(bench, plan_of(bench, repeats=3, seed=7, limit=5))
+    frame = result.rows()
+    assert frame.groupby("repeat")["seed"].unique().map(list).to_dict() == {0: [7], 1: [8], 2: [9]}
+    assert {body["seed"] for body in openai_double.bodies} == {7, 8, 9}
+    assert result.verdict.contrasts[0].n == 5
+
+
+def test_concurrency_is_bounded(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """Never more calls at once than asked for, and as many as asked for."""
+    openai_double.delay = 0.02
+    run(bench, plan_of(bench, concurrency=7))
+    assert openai_double.most_in_flight == 7
+
+
+def test_passing_errors_are_tried_again(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """A 503 and a 500 in the middle cost a second try, not a row."""
+    openai_double.fail = {10: 503, 20: 500}
+    result = run(bench, plan_of(bench))
+    assert result.summary["errors"].tolist() == [0, 0]
+    assert sorted(result.rows()["attempts"])[-2:] == [2, 2]
+
+
+def test_wrong_key_fails_before_the_run(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """If the warm-up is refused, nothing else is sent."""
+    openai_double.fail = dict.fromkeys(range(1, 200), 401)
+    with pytest.raises(errors.AuthenticationError, match="OPENAI_API_KEY"):
+        run(bench, plan_of(bench))
+    assert openai_double.calls == 1
+
+
+def test_failures_in_a_row_stop_the_run(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """A server that starts to refuse everything is not asked for ever; what is there is kept and asked again later."""
+    openai_double.fail = dict.fromkeys(range(12, 1000), 400)
+    result = run(bench, plan_of(bench, concurrency=1))
+    assert not result.complete
+    assert "calls in a row failed" in str(result)
+    assert openai_double.calls == 11 + 20
+    openai_double.fail = {}
+    again = run(bench, plan_of(bench))
+    assert again.complete
+    assert again.summary["errors"].tolist() == [0, 0]
+    assert again.verdict.winner == "tone@2 · openai/m"
+
+
+def test_one_variant_that_fails_everywhere_is_a_sentence(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """A variant without any score gives no verdict and no crash."""
+    result = run(bench, plan_of(bench, primary=lambda text, example: None))
+    assert result.winner is None
+    assert result.table()[result.run.plan.primary.name].tolist() == ["unscored", "unscored"]
+    assert "nan" not in str(result).lower()
+
+
+def test_changed_scorer_scores_old_rows_again(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """Another scorer on the same measurements sends nothing and counts."""
+
+    def length(text: str, example: Example) -> float:
+        return float(len(text))
+
+    async def slow_length(text: str, example: Example) -> float:
+        await asyncio.sleep(0)
+        return float(len(text))
+
+    run(bench, plan_of(bench))
+    before = openai_double.calls
+    assert run(bench, plan_of(bench, primary=length)).summary["length"].tolist() == [8.0, 8.0]
+    assert run(bench, plan_of(bench, primary=slow_length)).summary["slow_length"].tolist() == [8.0, 8.0]
+    assert openai_double.calls == before
+
+
+def test_examples_that_stand_in_a_prompt_are_left_out(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """An example that a prompt gives away is not asked, and the plan counts it."""
+    leak = "love how quick the delivery was (order 0)"
+    bench.prompts.create("tone", f"For example '{leak.upper()}' is positive.\n{{{{message}}}}")
+    plan = plan_of(bench, prompts=["tone@1", "tone@3"])
+    assert plan.left_out == ("m0",)
+    assert "1 left out" in str(plan)
+    result = run(bench, plan)
+    assert result.verdict.contrasts[0].n == 39
+    assert not any(
+        "(order 0)" in json.dumps(body) and "For example" not in json.dumps(body) for body in openai_double.bodies
+    )
+
+
+def test_worst_and_changed_show_both_answers(bench: Workbench) -> None:
+    """The examples behind a verdict come with input, expected and each variant's answer."""
+    result = run(bench, plan_of(bench, control="tone@2"))
+    worst = result.worst(3)
+    assert len(worst) == 3
+    assert worst["delta"].tolist() == [-1.0, -1.0, -1.0]
+    assert set(worst["tone@2 · openai/m"]) <= {"positive", "negative"}
+    assert len(result.changed(100)) == 40
+    slices = result.slices("difficulty")
+    assert slices.groupby("variant")["n"].sum().tolist() == [40, 40]
+    with pytest.raises(errors.InputError, match="difficulty"):
+        result.slices("no_such")
+
+
+def test_every_row_records_its_provenance(bench: Workbench) -> None:
+    """A row says what was asked, of whom, in which order, beside how many others."""
+    result = run(bench, plan_of(bench, limit=4))
+    frame = bench.calls.frame()
+    assert len(frame) == 8 + 2
+    row = frame[~frame["warmup"]].iloc[0]
+    for name in ("prompt_ref", "prompt_digest", "dataset_digest", "example_id", "run_id", "variant", "request", "text"):
+        assert isinstance(row[name], str), name
+        assert row[name], name
+    for name in ("repeat", "block", "position", "in_flight", "seed", "latency", "prompt_tokens", "completion_tokens"):
+        assert row[name] == row[name], name
+    assert row["run_id"] == result.run.folder.run_id
+    assert json.loads((result.run.folder.path / "plan.json").read_text())["variants"][0]["prompt"]["text"] == BAD
+
+
+def test_two_processes_do_not_run_the_same_plan(bench: Workbench) -> None:
+    """A second runner of the same plan is told so; --fresh measures apart."""
+    from filelock import FileLock
+
+    result = run(bench, plan_of(bench, limit=2))
+    with (
+        FileLock(str(result.run.folder.path / ".lock")),
+        pytest.raises(errors.RunError, match="another process is running this comparison"),
+    ):
+        run(bench, plan_of(bench, limit=2))
+
+
+def test_cancelled_run_keeps_its_rows(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """Cancelling the task raises, leaves no worker behind, and the next run goes on."""
+    openai_double.delay = 0.02
+
+    async def go() -> None:
+        seen = asyncio.Event()
+
+        def progress(state: Progress) -> None:
+            if state.done >= 10:
+                seen.set()
+
+        task = asyncio.create_task(bench.compare(plan_of(bench), progress=progress))
+        await seen.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(asyncio.all_tasks()) == 1
+        await bench.aclose()
+
+    asyncio.run(go())
+    kept = len(rows_of(bench.settings.project))
+    assert 10 <= kept < 80
+    result = run(bench, plan_of(bench))
+    assert result.summary["replayed"].sum() == kept
+    assert result.complete
+
+
+SCRIPT = """
+import asyncio, sys
+from workbench import Workbench
+from workbench.evaluation.progress import silent
+
+async def main():
+    async with Workbench() as bench:
+        plan = bench.plan(prompts=["tone@1", "tone@2"], models=["openai/m"], dataset="reviews", concurrency=4)
+        result = await bench.compare(plan, progress=silent)
+        print(result)
+        return 0 if result.complete else 130
+
+sys.exit(asyncio.run(main()))
+"""
+
+
+def test_killed_run_resumes_without_losing_or_doubling_rows(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """SIGKILL at random points: calls never exceed rows plus calls in flight at each kill; at the end each row is there once."""
+    openai_double.delay = 0.01
+    rng = random.Random(5)
+    kills = in_flight_at_kills = 0
+    while True:
+        target = openai_double.calls + rng.randint(8, 35)
+        process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        while process.poll() is None and openai_double.calls < target:
+            pass
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+            in_flight_at_kills += 4
+        output = process.communicate()[0].decode()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, output
+    assert kills >= 2
+    rows = rows_of(bench.settings.project)
+    assert openai_double.calls <= len(rows_of(bench.settings.project, warmups=True)) + in_flight_at_kills
+    assert Counter((row["variant"], row["example_id"]) for row in rows).most_common(1)[0][1] == 1
+    assert len(rows) == 80
+    assert "tone@2" in output
+
+
+def test_interrupt_leaves_a_usable_partial_result(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """Ctrl-C prints a table and a verdict from whole pairs; running again goes on."""
+    openai_double.delay = 0.02
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while openai_double.calls < 20:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, noise = process.communicate(timeout=30)
+    assert process.returncode == 130, noise
+    assert "This run is partial" in output
+    assert "Verdict:" in output
+    assert noise == ""
+    kept = len(rows_of(bench.settings.project))
+    assert 10 <= kept < 80
+    assert run(bench, plan_of(bench)).summary["replayed"].sum() == kept

@@ -1,0 +1,345 @@
+"""What a comparison found: verdict, version-performance table, and the examples behind it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench import tables
+from workbench.errors import InputError
+from workbench.evaluation import statistics
+from workbench.evaluation.folder import RunFolder
+from workbench.evaluation.measurements import FRESH, REPLAYED
+from workbench.evaluation.runner import Run
+from workbench.evaluation.verdict import ArmScores, decide
+from workbench.records import Interval, Variant, Verdict
+
+__all__ = ["Comparison"]
+
+
+class Comparison:
+    """A run and what it says. All figures are those that were measured when the answers were made; replayed rows say so.
+
+    status: what to print for a prompt version in the table's last column, by prompt digest.
+    """
+
+    def __init__(self, run: Run, *, status: Mapping[str, str] | None = None) -> None:
+        self.run = run
+        self._status = dict(status or {})
+
+    # -- what it says ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The decision on the primary score, from one paired interval for each variant against the control."""
+        plan, numbers = self.run.plan, self.run.measurements
+        arms = [
+            ArmScores(
+                label=label,
+                scores={name: values[numbers.of(label)] for name, values in numbers.scores.items()},
+                latency=numbers.latency[numbers.of(label)],
+                cost=numbers.cost[numbers.of(label)],
+            )
+            for label in numbers.variants
+        ]
+        return decide(
+            arms, primary=plan.primary.name, control=plan.control, margin=plan.margin, level=plan.level,
+            guardrails=plan.guardrails, higher_is_better=plan.primary.higher_is_better, binary=plan.primary.binary,
+            seed=plan.seed,
+        )  # fmt: skip
+
+    @property
+    def winner(self) -> Variant | None:
+        """The variant that is better than the control and breaks no guardrail, else None."""
+        return next((v for v in self.run.plan.variants if v.label == self.verdict.winner), None)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned row is there."""
+        return self.run.stopped is None
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row a variant, as numbers: prompt, version, model, for each score NAME with NAME_low and NAME_high, latency_p50
+        and first_token_p50 in seconds, cost_per_call in dollars, n, unscored, errors, fresh, replayed, oldest (UTC), verdict,
+        status. Unknown is None or NaN, never 0."""
+        return pd.DataFrame([self._summary_of(variant) for variant in self.run.plan.variants])
+
+    def _summary_of(self, variant: Variant) -> dict[str, Any]:
+        plan, numbers = self.run.plan, self.run.measurements
+        at = numbers.of(variant.label)
+        state, failed = numbers.state[at], numbers.failed[at]
+        there, worked = state != 0, (state != 0) & ~failed
+        row: dict[str, Any] = {
+            "prompt": variant.prompt.name,
+            "version": variant.prompt.version,
+            "model": variant.model,
+        }
+        for scorer in plan.scorers:
+            values = numbers.scores[scorer.name][at]
+            found = statistics.mean_interval(values, plan.level, plan.seed, scorer.binary)
+            estimate, low, high, _ = found or Interval(np.nan, np.nan, np.nan, plan.level)
+            row |= {scorer.name: estimate, f"{scorer.name}_low": low, f"{scorer.name}_high": high}
+        times = numbers.at[at][there]
+        primary = numbers.scores[plan.primary.name][at]
+        return row | {
+            "latency_p50": _median(numbers.latency[at]),
+            "first_token_p50": _median(numbers.first_token[at]),
+            "cost_per_call": _mean_if_all(numbers.cost[at][worked]),
+            "n": int(worked.sum()),
+            "unscored": int((worked & np.isnan(primary)).sum()),
+            "errors": int((there & failed).sum()),
+            "fresh": int((state == FRESH).sum()),
+            "replayed": int((state == REPLAYED).sum()),
+            "oldest": datetime.fromtimestamp(float(times.min()), UTC) if len(times) else None,
+            "verdict": self._decision(variant.label),
+            "status": self._status.get(variant.prompt.digest, "not released"),
+        }
+
+    def _decision(self, label: str) -> str:
+        if label == self.run.plan.control:
+            return "control"
+        return next((c.decision for c in self.verdict.contrasts if c.variant == label), "undecided")
+
+    def table(self) -> pd.DataFrame:
+        """The version-performance table as people read it: every cell is text."""
+        plan, rows = self.run.plan, []
+        for values in self.summary.to_dict("records"):
+            row = {"prompt": values["prompt"], "version": f"@{values['version']}", "model": values["model"]}
+            for scorer in plan.scorers:
+                name = scorer.name
+                shown = Interval(values[name], values[f"{name}_low"], values[f"{name}_high"], plan.level)
+                row[name] = "unscored" if np.isnan(values[name]) else tables.format_interval(shown)
+            latency = values["latency_p50"]
+            row |= {
+                "latency P50": "unknown" if np.isnan(latency) else tables.format_seconds(latency),
+                "cost/call": tables.format_money(None if pd.isna(values["cost_per_call"]) else values["cost_per_call"]),
+                "n": _count(values["n"], unscored=values["unscored"], failed=values["errors"]),
+                "fresh": str(values["fresh"]),
+                "replayed": str(values["replayed"]),
+                "verdict": values["verdict"],
+                "status": values["status"],
+            }
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def prompts(self) -> pd.DataFrame:
+        """What was compared: one row a prompt version, with kind, params and the whole text."""
+        rows = []
+        for variant in self.run.plan.variants:
+            prompt = variant.prompt
+            text = prompt.text or "\n\n".join(f"[{message.role}]\n{message.content}" for message in prompt.messages)
+            params = ", ".join(f"{name} = {value!r}" for name, value in variant.params.to_mapping().items())
+            rows.append({"prompt": prompt.ref, "kind": prompt.kind, "why": prompt.message, "params": params, "text": text})
+        return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
+
+    def provenance(self) -> pd.DataFrame:
+        """By what the figures were made: one row a fact."""
+        plan, folder = self.run.plan, self.run.folder
+        facts = [("data set", f"{plan.dataset.name}, {len(plan.indices)} examples, digest {plan.dataset.digest[:16]}")]
+        for variant in {v.model: v for v in plan.variants}.values():
+            known = f"digest {variant.model_digest[:16]}" if variant.model_digest else "digest unknown"
+            facts.append(("model", f"{variant.model}, {known}, server {variant.server_version or 'unknown'}"))
+        facts += [("prompt", f"{v.prompt.ref}, digest {v.prompt.digest[:16]}") for v in plan.variants]
+        facts += [
+            ("order", f"seed {plan.seed}, {plan.repeats} repeat{'s' if plan.repeats > 1 else ''}, prompts interleaved"),
+            ("intervals", f"{plan.level:.0%}; " + "; ".join(sorted({c.method for c in self.verdict.contrasts}))),
+            ("rows", str(folder.path)),
+        ]
+        return pd.DataFrame(facts, columns=["fact", "value"])
+
+    # -- the examples behind it -----------------------------------------------------------------------------------
+
+    def rows(self) -> pd.DataFrame:
+        """One row for each variant, example and repeat that was measured, with request, answer and scores (score_NAME)."""
+        return self._rows(None)
+
+    def worst(self, n: int = 5, *, variant: str | None = None) -> pd.DataFrame:
+        """The n examples where a variant lost most against the control on the primary score, with all answers.
+
+        variant: a label or prompt reference; by default the first that is not the control. Ties: in data order.
+        """
+        return self._examples(self._deltas(variant), n, largest_loss=True)
+
+    def changed(self, n: int = 5, *, variant: str | None = None) -> pd.DataFrame:
+        """The n examples whose primary score changed most, either way."""
+        return self._examples(self._deltas(variant), n, largest_loss=False)
+
+    def slices(self, key: str) -> pd.DataFrame:
+        """The primary score by a metadata field: one row for each value and variant, with interval and n (examples)."""
+        plan, numbers = self.run.plan, self.run.measurements
+        values = [plan.dataset[int(i)].metadata.get(key) for i in plan.indices]
+        if all(value is None for value in values):
+            known = sorted({name for i in plan.indices[:50] for name in plan.dataset[int(i)].metadata})
+            raise InputError(f"no example has metadata {key!r}. There is: {', '.join(known) or 'no metadata at all'}.")
+        texts = np.asarray(["(none)" if value is None else str(value) for value in values])
+        rows = []
+        for value in sorted(set(texts)):
+            inside = np.flatnonzero(texts == value)
+            for label in numbers.variants:
+                scores = numbers.scores[plan.primary.name][numbers.of(label)][inside]
+                found = statistics.mean_interval(scores, plan.level, plan.seed, plan.primary.binary)
+                estimate, low, high, _ = found or Interval(np.nan, np.nan, np.nan, plan.level)
+                scored = int((~np.isnan(scores)).any(axis=1).sum())
+                rows.append(
+                    {key: value, "variant": label, plan.primary.name: estimate, "low": low, "high": high, "n": scored}
+                )
+        return pd.DataFrame(rows)
+
+    def _deltas(self, variant: str | None) -> np.ndarray:
+        plan, numbers = self.run.plan, self.run.measurements
+        others = [v for v in plan.variants if v.label != plan.control]
+        if variant is not None:
+            others = [v for v in others if variant in (v.label, v.prompt.ref, v.model)]
+        if not others:
+            named = f"{variant!r} is none of the compared variants" if variant else "there is only one variant"
+            raise InputError(f"{named}: no difference to the control to show. Variants: {', '.join(numbers.variants)}.")
+        scores = numbers.scores[plan.primary.name]
+        deltas = _row_mean(scores[numbers.of(others[0].label)]) - _row_mean(scores[numbers.of(plan.control)])
+        return np.asarray(deltas if plan.primary.higher_is_better else -deltas)
+
+    def _examples(self, deltas: np.ndarray, n: int, *, largest_loss: bool) -> pd.DataFrame:
+        plan, numbers = self.run.plan, self.run.measurements
+        keys = deltas if largest_loss else -np.abs(deltas)
+        order = [int(i) for i in np.argsort(keys, kind="stable") if not np.isnan(deltas[i]) and keys[i] < 0][:n]
+        answers = self._rows(set(order))
+        result = []
+        for index in order:
+            example = plan.dataset[int(plan.indices[index])]
+            row: dict[str, Any] = {
+                "example": example.id,
+                "input": "\n".join(str(value) for value in example.inputs.values()),
+                "expected": "" if example.expected is None else str(example.expected),
+                "delta": deltas[index],
+            }
+            for label in numbers.variants:
+                mine = answers[(answers["example"] == index) & (answers["variant"] == label)]
+                row[label] = str(mine["text"].iloc[0]).strip() if len(mine) else ""
+            result.append(row)
+        return pd.DataFrame(result, columns=["example", "input", "expected", "delta", *numbers.variants])
+
+    def _rows(self, examples: set[int] | None) -> pd.DataFrame:
+        found: dict[tuple[str, int, int], dict[str, Any]] = {}
+        for row in self.run.folder.rows():
+            if row["warmup"] or (examples is not None and row["example"] not in examples):
+                continue
+            key = (row["variant"], row["example"], row["repeat"])
+            if key not in found or row["error"] is None:
+                found[key] = row
+        numbers = self.run.measurements
+        records = []
+        for (label, example, repeat), row in sorted(
+            found.items(), key=lambda item: (item[0][1], item[0][0], item[0][2])
+        ):
+            place = (numbers.of(label), example, repeat)
+            scores = {f"score_{name}": values[place] for name, values in numbers.scores.items()}
+            kept = {name: value for name, value in row.items() if name not in ("scores", "warmup")}
+            records.append(kept | scores)
+        columns = [*(f"score_{name}" for name in numbers.scores)]
+        return (
+            pd.DataFrame(records)
+            if records
+            else pd.DataFrame(columns=["variant", "example", "repeat", "text", *columns])
+        )
+
+    # -- how it shows ---------------------------------------------------------------------------------------------
+
+    def notes(self) -> list[str]:
+        """What a reader must know besides the verdict: what was reused, left out, failed or is missing."""
+        plan, numbers = self.run.plan, self.run.measurements
+        notes = []
+        if self.run.stopped:
+            notes.append(
+                f"This run is partial ({numbers.done:,} of {numbers.total:,} calls): {self.run.stopped}. "
+                "Run the same again to go on where it stopped."
+            )
+        fresh, replayed = int((numbers.state == FRESH).sum()), int((numbers.state == REPLAYED).sum())
+        if replayed:
+            oldest = datetime.fromtimestamp(float(np.nanmin(numbers.at)), UTC)
+            notes.append(
+                f"{fresh:,} answers were measured now, {replayed:,} were reused from earlier runs (the oldest of "
+                f"{oldest:%Y-%m-%d %H:%M} UTC) and cost nothing now."
+            )
+        if plan.left_out:
+            notes.append(f"{len(plan.left_out)} examples were left out because their text occurs in a compared prompt.")
+        failed = int(numbers.failed.sum())
+        if failed:
+            notes.append(f"{failed:,} calls failed; they are unscored, and are asked again when this is run again.")
+        return notes
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Everything in plain types, for JSON: verdict, summary, notes, provenance. NaN is None."""
+        plan, numbers = self.run.plan, self.run.measurements
+        records = [
+            {k: (v.isoformat() if isinstance(v, datetime) else None if _missing(v) else v) for k, v in row.items()}
+            for row in (self._summary_of(variant) for variant in plan.variants)
+        ]
+        return {
+            "run": self.run.folder.run_id,
+            "complete": self.complete,
+            "verdict": self.verdict.to_mapping(),
+            "winner": self.verdict.winner,
+            "variants": [record | {"label": v.label} for record, v in zip(records, plan.variants, strict=True)],
+            "dataset": {"name": plan.dataset.name, "digest": plan.dataset.digest, "examples": len(plan.indices)},
+            "calls": {"planned": numbers.total, "there": numbers.done, "usd_now": _sum(numbers.spent)},
+            "notes": self.notes(),
+            "text": str(self),
+        }
+
+    def save(self, path: Path | str | None = None) -> Path:
+        """Write the result as JSON: into the run's folder (result.json), or to `path`; whole or not at all."""
+        if path is None:
+            return self.run.folder.write("result.json", self.to_mapping())
+        target = Path(path).expanduser().resolve()
+        return RunFolder(target.parent, self.run.folder.run_id).write(target.name, self.to_mapping())
+
+    def __str__(self) -> str:
+        parts = [f"Verdict: {self.verdict.sentence}", "", tables.to_text(self.table())]
+        parts += [f"Note: {note}" for note in self.notes()]
+        return "\n".join([*parts, f"Rows: {self.run.folder.path}"])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes())
+        return f"<p><strong>{html.escape(self.verdict.sentence)}</strong></p>{tables.to_html(self.table())}{notes}"
+
+
+def _row_mean(values: np.ndarray) -> np.ndarray:
+    """(n, repeats) -> (n,): mean of what is scored, NaN if nothing is."""
+    there = ~np.isnan(values)
+    counts = there.sum(axis=1)
+    sums = np.where(there, values, 0.0).sum(axis=1)
+    return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan))
+
+
+def _median(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else float("nan")
+
+
+def _mean_if_all(values: np.ndarray) -> float:
+    """The mean, or NaN if nothing is there or any of it is unknown."""
+    return float(values.mean()) if len(values) and not np.isnan(values).any() else float("nan")
+
+
+def _sum(values: np.ndarray) -> float | None:
+    total = float(values.sum())
+    return None if np.isnan(total) else total
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and np.isnan(value))
+
+
+def _count(n: int, **others: int) -> str:
+    """`96` or `94 (2 unscored)`."""
+    more: Sequence[str] = [f"{count} {name}" for name, count in others.items() if count]
+    return f"{n} ({', '.join(more)})" if more else str(n)

@@ -1,0 +1,79 @@
+"""The numbers of a run in memory: a few bytes a row, so that 100,000 rows stay small; texts stay in the run's segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+__all__ = ["FRESH", "MISSING", "REPLAYED", "Measurements"]
+
+MISSING, FRESH, REPLAYED = 0, 1, 2
+
+
+class Measurements:
+    """Arrays of shape (variants, examples, repeats); NaN where nothing was scored, measured or known.
+
+    state: MISSING, FRESH (measured by this call of the runner) or REPLAYED (measured by an earlier one).
+    failed: the call ended in an error. at: Unix seconds when it was measured.
+    """
+
+    def __init__(self, variants: Sequence[str], examples: int, repeats: int, scores: Iterable[str]) -> None:
+        shape = (len(variants), examples, repeats)
+        self.variants = tuple(variants)
+        self._index = {label: position for position, label in enumerate(variants)}
+        self.scores = {name: np.full(shape, np.nan) for name in scores}
+        self.latency = np.full(shape, np.nan)
+        self.first_token = np.full(shape, np.nan)
+        self.cost = np.full(shape, np.nan)
+        self.spent = np.zeros(shape)
+        self.at = np.full(shape, np.nan)
+        self.state = np.zeros(shape, dtype=np.uint8)
+        self.failed = np.zeros(shape, dtype=bool)
+
+    def add(
+        self,
+        variant: str,
+        example: int,
+        repeat: int,
+        *,
+        state: int,
+        at: float,
+        scores: Mapping[str, float | None],
+        latency: float | None,
+        first_token: float | None,
+        cost: float | None,
+        spent: float | None,
+        failed: bool,
+    ) -> None:
+        """Put one row in its place; a later row for the same place replaces it."""
+        place = (self._index[variant], example, repeat)
+        for name, values in self.scores.items():
+            score = scores.get(name)
+            values[place] = np.nan if score is None else score
+        self.latency[place] = np.nan if latency is None else latency
+        self.first_token[place] = np.nan if first_token is None else first_token
+        self.cost[place] = np.nan if cost is None else cost
+        self.spent[place] = (spent or 0.0) if state == FRESH else 0.0
+        self.at[place] = at
+        self.state[place] = state
+        self.failed[place] = failed
+
+    def has(self, variant: str, example: int, repeat: int) -> bool:
+        """Whether this place is measured and need not be asked again; a failed call is asked again."""
+        place = (self._index[variant], example, repeat)
+        return bool(self.state[place] != MISSING and not self.failed[place])
+
+    def of(self, variant: str) -> int:
+        """The first axis' position of a variant."""
+        return self._index[variant]
+
+    @property
+    def done(self) -> int:
+        """Rows that are there."""
+        return int(np.count_nonzero(self.state))
+
+    @property
+    def total(self) -> int:
+        """Rows that the plan asks for."""
+        return int(self.state.size)

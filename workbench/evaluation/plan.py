@@ -1,0 +1,334 @@
+"""What a comparison would do and cost, before it does anything.
+
+`make_plan` reads prompts and data only: no model is asked. Token counts are ranges from text lengths (3 to 4.5
+characters a token, as English text has in today's tokenisers), money follows from them, minutes from what the call log
+knows of the model.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from workbench import tables
+from workbench.errors import InputError
+from workbench.evaluation import statistics
+from workbench.evaluation.datasets import Dataset
+from workbench.evaluation.scorers import Scorer
+from workbench.evaluation.verdict import Guardrail
+from workbench.prompts import render
+from workbench.records import ModelInfo, Prompt, Request, Usage, Variant, digest, split_model
+
+__all__ = ["Estimate", "Plan", "make_plan", "request_for"]
+
+_CHARS_PER_TOKEN = (4.5, 3.0)
+_UNBOUNDED_OUTPUT = 512
+# one thread of a small CPU: seconds for a prompt token that no slot has cached, and for an output token
+_EMBEDDED_SECONDS = (0.008, 0.02)
+_ASSUMED_DISCORDANCE = 0.2
+_LEAK_CHARS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Low and high; tokens and dollars for the whole run. usd and minutes are None if unknown; `basis` says from what."""
+
+    calls: int
+    prompt_tokens: tuple[int, int]
+    completion_tokens: tuple[int, int]
+    usd: tuple[float, float] | None
+    minutes: float | None
+    minutes_basis: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison that has not run yet: variants x examples x repeats, and what decides.
+
+    indices: (n,) positions in `dataset` that take part. left_out: ids whose text occurs in a compared prompt.
+    margin: differences of the primary score up to this do not matter. level: of the intervals, over all contrasts.
+    """
+
+    variants: tuple[Variant, ...]
+    dataset: Dataset
+    indices: np.ndarray
+    left_out: tuple[str, ...]
+    primary: Scorer
+    scorers: tuple[Scorer, ...]
+    margin: float
+    control: str
+    repeats: int
+    seed: int
+    level: float
+    guardrails: tuple[Guardrail, ...]
+    concurrency: int | None
+    timeout: float
+    estimate: Estimate
+    smallest_difference: float
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what is measured: the same digest means that rows of one run answer the other. What only decides
+        afterwards (scorers, margin, level) and how fast it goes (concurrency) are not in it."""
+        return digest(
+            {
+                "variants": [variant.digest for variant in self.variants],
+                "dataset": self.dataset.digest,
+                "left_out": list(self.left_out),
+                "repeats": self.repeats,
+                "seed": self.seed,
+            }
+        )
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models, in the order of their blocks."""
+        return tuple(dict.fromkeys(variant.model for variant in self.variants))
+
+    def resolved(self, infos: Mapping[str, ModelInfo]) -> Plan:
+        """The same plan with what the endpoints said of their models."""
+        return replace(
+            self,
+            variants=tuple(
+                replace(v, model_digest=infos[v.model].digest, server_version=infos[v.model].server_version)
+                for v in self.variants
+            ),
+        )
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What it says, as (name, value) pairs; text and HTML both print these."""
+        calls, usd = self.estimate, self.estimate.usd
+        low, high = (
+            calls.prompt_tokens[0] + calls.completion_tokens[0],
+            calls.prompt_tokens[1] + calls.completion_tokens[1],
+        )
+        if usd is None:
+            money = "unknown (no price for " + ", ".join(self.models) + ")"
+        else:
+            money = tables.format_money(usd[1]) if usd[0] == usd[1] else " to ".join(map(tables.format_money, usd))
+        if calls.minutes is None:
+            time = f"unknown ({calls.minutes_basis})"
+        else:
+            time = f"about {tables.format_seconds(calls.minutes * 60)} ({calls.minutes_basis})"
+        examples = f"{len(self.indices)} of {self.dataset.name}"
+        if self.left_out:
+            examples += f" ({len(self.left_out)} left out: their text occurs in a compared prompt)"
+        seen = f"differences from about {self.smallest_difference:.2f}"
+        pairs = [
+            ("variants", "; ".join(v.label + (" (control)" if v.label == self.control else "") for v in self.variants)),
+            ("examples", examples + (f", {self.repeats} repeats each" if self.repeats > 1 else "")),
+            ("decided by", f"{self.primary.name}, margin ±{self.margin:g}, {self.level:.0%} intervals"),
+            ("calls", f"{calls.calls:,}"),
+            ("tokens", f"{low:,} to {high:,}"),
+            ("cost", money),
+            ("time", time),
+            ("can see", f"{seen} (80% power, if {_ASSUMED_DISCORDANCE:.0%} of the examples are judged differently)"),
+        ]
+        if self.guardrails:
+            pairs.insert(3, ("guardrails", ", ".join(f"{g.name} within {g.margin:g}" for g in self.guardrails)))
+        return pairs + [("note", note) for note in self.notes]
+
+    def __str__(self) -> str:
+        return "Plan\n" + "\n".join(f"  {name:<11} {value}" for name, value in self.lines())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        frame = pd.DataFrame(self.lines(), columns=["plan", "value"])
+        return tables.to_html(frame, caption="Plan: what this comparison would do. Nothing was sent yet.")
+
+
+def request_for(variant: Variant, inputs: Mapping[str, Any], *, seed: int, timeout: float) -> Request:
+    """The request that asks `variant` about these inputs (only those the prompt names are used)."""
+    prompt = variant.prompt
+    kind, messages, text = render(prompt, {name: inputs[name] for name in prompt.variables if name in inputs})
+    params = variant.params
+    params = replace(params, seed=seed if params.seed is None else params.seed + seed)
+    return Request(variant.model, kind, messages, text, params, timeout)
+
+
+def make_plan(
+    *,
+    variants: Sequence[Variant],
+    dataset: Dataset,
+    primary: Scorer,
+    scorers: Sequence[Scorer] = (),
+    margin: float,
+    control: str | None = None,
+    repeats: int = 1,
+    seed: int = 0,
+    level: float = 0.95,
+    guardrails: Sequence[Guardrail] = (),
+    concurrency: int | None = None,
+    timeout: float = 120.0,
+    cost: Callable[[str, Usage], float | None],
+    typical: Callable[[str], tuple[float, float] | None],
+    workers: Callable[[str], int],
+) -> Plan:
+    """A plan, or an InputError that names what is wrong.
+
+    cost(model, usage): dollars. typical(model): (seconds, output tokens) of earlier calls. workers(model): calls at once.
+    """
+    _check_numbers(margin=margin, repeats=repeats, level=level, timeout=timeout, concurrency=concurrency)
+    if not variants:
+        raise InputError("there is nothing to compare: pass prompts=[...] and models=[...].")
+    labels = [variant.label for variant in variants]
+    if len(set(labels)) < len(labels):
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        raise InputError(f"{', '.join(twice)} is there twice: name each prompt version and each model once.")
+    control = _pick_control(control, variants)
+    scorers = (primary, *(item for item in scorers if item is not primary))
+    names = [item.name for item in scorers]
+    if len(set(names)) < len(names):
+        raise InputError(f"two scorers have one name among {', '.join(names)}: rename one with scorer.named('…').")
+    for guardrail in guardrails:
+        if guardrail.measure == "score" and guardrail.name not in names:
+            raise InputError(
+                f"guardrail {guardrail.name!r} is no scorer of this plan: add it to scorers=, or use one of {names}."
+            )
+    for variant in variants:
+        missing = [name for name in variant.prompt.variables if name not in dataset.inputs]
+        if missing:
+            raise InputError(
+                f"{variant.prompt.ref} needs {', '.join(missing)}, which data set {dataset.name!r} does not have. "
+                f"Its inputs are {', '.join(dataset.inputs)}: rename the column or the variable."
+            )
+    prompts = list({variant.prompt.digest: variant.prompt for variant in variants}.values())
+    indices, left_out, chars = _scan(dataset, prompts)
+    if not len(indices):
+        raise InputError(
+            f"data set {dataset.name!r} has no example left: the texts of all {len(dataset)} occur in the compared "
+            "prompts. Use other examples in the prompts or another data set."
+        )
+    notes = []
+    unused = [name for name in dataset.inputs if not any(name in prompt.variables for prompt in prompts)]
+    if unused:
+        notes.append(f"input {', '.join(unused)} of the data set is used by no prompt")
+    if repeats > 1 and all(variant.params.temperature == 0 for variant in variants):
+        notes.append("temperature is 0: repeats will hardly differ")
+    sd = statistics.discordance_sd(_ASSUMED_DISCORDANCE)
+    contrasts = max(1, len(variants) - 1)
+    return Plan(
+        variants=tuple(variants), dataset=dataset, indices=indices, left_out=left_out, primary=primary,
+        scorers=tuple(scorers), margin=float(margin), control=control, repeats=repeats, seed=seed, level=level,
+        guardrails=tuple(guardrails), concurrency=concurrency, timeout=timeout,
+        estimate=_estimate(variants, len(indices) * repeats, chars, concurrency, cost, typical, workers),
+        smallest_difference=statistics.smallest_difference(len(indices), sd, 1 - (1 - level) / contrasts, 0.8),
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _check_numbers(*, margin: float, repeats: int, level: float, timeout: float, concurrency: int | None) -> None:
+    if not 0 <= margin < math.inf:
+        raise InputError(
+            f"margin = {margin!r} must be 0 or more: the difference of the primary score that does not matter."
+        )
+    if repeats < 1:
+        raise InputError(f"repeats = {repeats!r} must be at least 1.")
+    if not 0.5 <= level < 1:
+        raise InputError(f"level = {level!r} must be from 0.5 to below 1, such as 0.95.")
+    if not timeout > 0:
+        raise InputError(f"timeout = {timeout!r} must be more than 0 seconds.")
+    if concurrency is not None and concurrency < 1:
+        raise InputError(f"concurrency = {concurrency!r} must be at least 1.")
+
+
+def _pick_control(control: str | None, variants: Sequence[Variant]) -> str:
+    """The control's label: the first variant, or the one that `control` names by label, prompt reference or model."""
+    if control is None:
+        return variants[0].label
+    matches = [v.label for v in variants if control in (v.label, v.prompt.ref, v.model)]
+    if len(matches) != 1:
+        raise InputError(
+            f"control = {control!r} names {len(matches) or 'none'} of the variants; write one of: "
+            + "; ".join(v.label for v in variants)
+        )
+    return matches[0]
+
+
+def _scan(dataset: Dataset, prompts: Sequence[Prompt]) -> tuple[np.ndarray, tuple[str, ...], dict[str, float]]:
+    """(positions that take part, ids left out, mean characters of the inputs by prompt digest)."""
+    haystack = " \x00 ".join(
+        _normal(part) for prompt in prompts for part in (prompt.text, *(m.content for m in prompt.messages)) if part
+    )
+    kept: list[int] = []
+    left_out: list[str] = []
+    chars = dict.fromkeys((prompt.digest for prompt in prompts), 0.0)
+    for index, example in enumerate(dataset):
+        if any(_occurs(value, haystack) for value in example.inputs.values()):
+            left_out.append(example.id)
+            continue
+        kept.append(index)
+        for prompt in prompts:
+            chars[prompt.digest] += sum(len(str(example.inputs[name])) for name in prompt.variables)
+    count = max(1, len(kept))
+    return np.asarray(kept, dtype=np.int64), tuple(left_out), {key: total / count for key, total in chars.items()}
+
+
+def _normal(text: str) -> str:
+    words = re.findall(r"\w+", text.casefold())
+    return f" {' '.join(words)} "
+
+
+def _occurs(value: Any, haystack: str) -> bool:
+    """Whether an input's words stand in a prompt; a single short word would match by chance and does not count."""
+    if not isinstance(value, str):
+        return False
+    words = _normal(value)
+    return (len(words) - 2 >= _LEAK_CHARS or words.count(" ") > 2) and words in haystack
+
+
+def _estimate(
+    variants: Sequence[Variant],
+    calls_each: int,
+    chars: Mapping[str, float],
+    concurrency: int | None,
+    cost: Callable[[str, Usage], float | None],
+    typical: Callable[[str], tuple[float, float] | None],
+    workers: Callable[[str], int],
+) -> Estimate:
+    prompt_low = prompt_high = out_low = out_high = 0
+    money: list[tuple[float | None, float | None]] = []
+    seconds: float | None = 0.0
+    bases: dict[str, None] = {}
+    for variant in variants:
+        prompt = variant.prompt
+        fixed = len(prompt.text) + sum(len(message.content) + 8 for message in prompt.messages)
+        own = chars[prompt.digest]
+        low, high = ((fixed + own) / rate for rate in _CHARS_PER_TOKEN)
+        low, high = math.floor(low), math.ceil(high) + 24  # a chat template adds up to about two dozen
+        most = variant.params.max_tokens or _UNBOUNDED_OUTPUT
+        prompt_low, prompt_high = prompt_low + low * calls_each, prompt_high + high * calls_each
+        out_low, out_high = out_low + calls_each, out_high + most * calls_each
+        each = tuple(cost(variant.model, Usage(tokens, out)) for tokens, out in ((low, 1), (high, most)))
+        money.append((each[0], each[1]))
+        known = typical(variant.model)
+        if known is not None:
+            one, basis = known[0], "from earlier calls"
+        elif split_model(variant.model)[0] == "embedded":
+            one = _EMBEDDED_SECONDS[0] * own / _CHARS_PER_TOKEN[1] + _EMBEDDED_SECONDS[1] * min(most, 64)
+            basis = "assumed for one CPU thread"
+        else:
+            seconds, one, basis = None, 0.0, f"{variant.model} has not been called yet"
+        bases[basis] = None
+        if seconds is not None:
+            seconds += calls_each * one / (concurrency or workers(variant.model))
+    usd = None
+    if all(low is not None and high is not None for low, high in money):
+        usd = (sum((m[0] or 0.0) * calls_each for m in money), sum((m[1] or 0.0) * calls_each for m in money))
+    return Estimate(
+        calls=calls_each * len(variants),
+        prompt_tokens=(prompt_low, prompt_high),
+        completion_tokens=(out_low, out_high),
+        usd=usd,
+        minutes=None if seconds is None else seconds / 60,
+        minutes_basis=", ".join(bases),
+    )

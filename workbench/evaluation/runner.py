@@ -1,0 +1,292 @@
+"""Run a plan: ask every variant about every example, score, and keep each row as soon as it is there.
+
+Examples come in a seeded random order and prompts interleaved example by example, so that drift of the server hits all
+prompts alike; models come in blocks, each after a discarded warm-up. Each row is appended to the run's segment before the
+next is asked, so a killed run goes on where it stopped and repeats at most the calls that were in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from workbench.calls import Segment
+from workbench.client import Client, Outcome
+from workbench.errors import CallError, RunError
+from workbench.evaluation.folder import RunFolder, open_folder
+from workbench.evaluation.interrupt import on_interrupt
+from workbench.evaluation.measurements import FRESH, REPLAYED, Measurements
+from workbench.evaluation.plan import Plan, request_for
+from workbench.evaluation.progress import Progress, Reporter, default_reporter
+from workbench.evaluation.scorers import Scorer
+from workbench.records import Example, ModelInfo, Score, Variant
+
+__all__ = ["Run", "run_plan"]
+
+_MAX_CONSECUTIVE_ERRORS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run left: the plan as it was resolved, its numbers and its folder. stopped: why it ended early, or None."""
+
+    plan: Plan
+    measurements: Measurements
+    folder: RunFolder
+    stopped: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One row to be measured."""
+
+    variant: Variant
+    example: int
+    repeat: int
+    block: int
+    position: int
+    warmup: bool = False
+
+
+async def run_plan(
+    plan: Plan,
+    client: Client,
+    *,
+    fresh: bool = False,
+    progress: Reporter | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Run:
+    """Measure what the plan asks for and earlier runs have not; all of it with `fresh`.
+
+    The first interrupt stops it and returns what is there; cancelling the task stops it and raises, with all rows kept.
+    Raises CallError if a model cannot be reached at all (before anything else is sent) and RunError if another process
+    is running the same plan.
+    """
+    infos = {model: await client.describe(model) for model in plan.models}
+    plan = plan.resolved(infos)
+    folder = open_folder(client.settings.runs, plan, fresh=fresh)
+    lock = FileLock(str(folder.path / ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            f"another process is running this comparison now ({folder.path}). Wait for it and run this again: its rows are "
+            "reused. Or measure apart with fresh=True (--fresh)."
+        ) from None
+    try:
+        runner = _Runner(plan, client, infos, folder, progress or default_reporter(), clock)
+        await runner.replay()
+        stopped = await runner.measure()
+        return Run(plan, runner.measurements, folder, stopped)
+    finally:
+        lock.release()
+
+
+class _Runner:
+    def __init__(
+        self,
+        plan: Plan,
+        client: Client,
+        infos: Mapping[str, ModelInfo],
+        folder: RunFolder,
+        progress: Reporter,
+        clock: Callable[[], float],
+    ) -> None:
+        self._plan = plan
+        self._client = client
+        self._infos = infos
+        self._folder = folder
+        self._progress = progress
+        self._clock = clock
+        self._segment = Segment(folder.path, "rows")
+        self.measurements = Measurements(
+            [v.label for v in plan.variants], len(plan.indices), plan.repeats, [s.name for s in plan.scorers]
+        )
+        self._example = lru_cache(maxsize=1024)(self._read)
+        self._in_flight = 0
+        self._errors = 0
+        self._consecutive = 0
+        self._done = 0
+        self._reused = 0
+        self._spent: float | None = 0.0
+        self._last_error: CallError | None = None
+        self._stopped: str | None = None
+
+    def _read(self, example: int) -> Example:
+        return self._plan.dataset[int(self._plan.indices[example])]
+
+    async def replay(self) -> None:
+        """Take the rows that earlier runs of this plan left; they are scored again, so that a changed scorer counts."""
+        known = {variant.label for variant in self._plan.variants}
+        for row in self._folder.rows():
+            if row["warmup"] or row["variant"] not in known:
+                continue
+            scores: dict[str, float | None] = {}
+            if row["error"] is None:
+                found = await self._score(row["text"], self._example(row["example"]))
+                scores = {name: score.value for name, score in found.items()}
+            self.measurements.add(
+                row["variant"], row["example"], row["repeat"], state=REPLAYED, at=row["ended_at"], scores=scores,
+                latency=row["latency"], first_token=row["first_token"], cost=row["cost"], spent=0.0,
+                failed=row["error"] is not None,
+            )  # fmt: skip
+        self._reused = self._done = self.measurements.done - int(np.count_nonzero(self.measurements.failed))
+
+    async def measure(self) -> str | None:
+        """Ask for what is missing. Returns why it stopped early, None if the plan is done."""
+        loop = asyncio.get_running_loop()
+        workers: list[asyncio.Task[None]] = []
+
+        def stop(reason: str) -> None:
+            if self._stopped is None:
+                self._stopped = reason
+            for worker in workers:
+                worker.cancel()
+
+        try:
+            with on_interrupt(lambda: loop.call_soon_threadsafe(stop, "interrupted")):
+                for block, model in enumerate(self._plan.models):
+                    tasks = _Peekable(self._tasks(block, model))
+                    if self._halted() or not tasks:
+                        continue
+                    self._report(model)
+                    workers[:] = [asyncio.create_task(self._warm_up(block, model))]
+                    await self._join(workers)
+                    if self._halted():
+                        continue
+                    count = self._plan.concurrency or self._client.runtime(model).concurrency
+                    workers[:] = [asyncio.create_task(self._work(tasks, stop)) for _ in range(count)]
+                    await self._join(workers)
+        finally:
+            self._segment.close()
+            self._report("", finished=True)
+        return self._stopped
+
+    def _halted(self) -> bool:
+        return self._stopped is not None
+
+    async def _join(self, workers: list[asyncio.Task[None]]) -> None:
+        """Wait for all; the first that fails, or a cancellation of the run itself, ends the others."""
+        try:
+            await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            results = await asyncio.gather(*workers, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+                raise result
+
+    def _tasks(self, block: int, model: str) -> Iterator[_Task]:
+        """What is missing of one block, in its order: made one by one, so that memory does not grow with the rows."""
+        variants = [variant for variant in self._plan.variants if variant.model == model]
+        position = 0
+        for repeat in range(self._plan.repeats):
+            rng = np.random.default_rng([self._plan.seed, block, repeat])
+            for example in rng.permutation(len(self._plan.indices)).tolist():
+                for which in rng.permutation(len(variants)).tolist():
+                    variant = variants[which]
+                    if not self.measurements.has(variant.label, example, repeat):
+                        yield _Task(variant, example, repeat, block, position)
+                    position += 1
+
+    async def _warm_up(self, block: int, model: str) -> None:
+        """One discarded call for each prompt: it loads the model and tells at once if nothing works."""
+        for variant in self._plan.variants:
+            if variant.model == model:
+                outcome = await self._ask(_Task(variant, 0, 0, block, -1, warmup=True))
+                if outcome.error is not None:
+                    raise outcome.error
+
+    async def _work(self, tasks: Iterator[_Task], stop: Callable[[str], None]) -> None:
+        for task in tasks:
+            await self._ask(task)
+            if self._consecutive >= _MAX_CONSECUTIVE_ERRORS:
+                stop(f"{self._consecutive} calls in a row failed, the last with: {self._last_error}")
+                return
+
+    async def _ask(self, task: _Task) -> Outcome:
+        variant, plan = task.variant, self._plan
+        example = self._example(task.example)
+        seed = plan.seed + task.repeat
+        request = request_for(variant, example.inputs, seed=seed, timeout=plan.timeout)
+        self._in_flight += 1
+        in_flight = self._in_flight
+        try:
+            outcome = await self._client.call(request)
+            completion = outcome.completion
+            found = await self._score(completion.text, example) if completion and not task.warmup else {}
+        finally:
+            self._in_flight -= 1
+        scores = {name: score.value for name, score in found.items()}
+        row = outcome.row(
+            request, self._infos[variant.model], prompt_ref=variant.prompt.ref, prompt_digest=variant.prompt.digest,
+            run_id=self._folder.run_id, variant=variant.label, dataset_digest=plan.dataset.digest, example_id=example.id,
+            example=task.example, repeat=task.repeat, block=task.block, position=task.position, in_flight=in_flight,
+            seed=request.params.seed, warmup=task.warmup, scores=scores,
+            explanations={name: score.explanation for name, score in found.items() if score.explanation},
+        )  # fmt: skip
+        self._segment.append(row)
+        if row.spent is not None and self._spent is not None:
+            self._spent += row.spent
+        elif row.error is None:
+            self._spent = None
+        if not task.warmup:
+            self._count(task, outcome, row.ended_at, scores)
+        return outcome
+
+    def _count(self, task: _Task, outcome: Outcome, at: float, scores: Mapping[str, float | None]) -> None:
+        completion = outcome.completion
+        self.measurements.add(
+            task.variant.label, task.example, task.repeat, state=FRESH, at=at, scores=scores,
+            latency=completion.timing.total if completion else None,
+            first_token=completion.timing.first_token if completion else None,
+            cost=outcome.cost, spent=outcome.cost, failed=completion is None,
+        )  # fmt: skip
+        self._done += 1
+        if outcome.error is None:
+            self._consecutive = 0
+        else:
+            self._errors += 1
+            self._consecutive += 1
+            self._last_error = outcome.error
+        self._report(task.variant.model)
+
+    async def _score(self, text: str, example: Example) -> dict[str, Score]:
+        return {scorer.name: await _apply(scorer, text, example) for scorer in self._plan.scorers}
+
+    def _report(self, label: str, *, finished: bool = False) -> None:
+        self._progress(
+            Progress(self._done, self.measurements.total, self._reused, self._errors, self._spent, label, finished)
+        )
+
+
+async def _apply(scorer: Scorer, text: str, example: Example) -> Score:
+    score: Any = scorer(text, example)
+    if not isinstance(score, Score):
+        score = await score
+    return score  # type: ignore[no-any-return]
+
+
+class _Peekable(Iterator[_Task]):
+    """An iterator that many workers share and that says whether there is anything in it."""
+
+    def __init__(self, items: Iterator[_Task]) -> None:
+        self._items = items
+        self._first = next(items, None)
+
+    def __bool__(self) -> bool:
+        return self._first is not None
+
+    def __next__(self) -> _Task:
+        if self._first is not None:
+            item, self._first = self._first, None
+            return item
+        return next(self._items)
