@@ -1,0 +1,5 @@
+"""DataFrame in, plotly figure out. What is computed was computed before; a figure only draws it."""
+
+from workbench.dashboards.comparison import delta_figure, latency_figure, score_figure, slice_figure
+
+__all__ = ["delta_figure", "latency_figure", "score_figure", "slice_figure"]

@@ -1,0 +1,318 @@
+"""Tables for people: a DataFrame becomes plain text, Markdown or HTML, and numbers become words with units.
+
+Cells are numbers or texts that were formatted before (see the `format_…` functions). Texts may come from a model, so
+whatever could harm a terminal or a page is made visible or escaped: control characters, direction overrides, HTML.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.records import Interval
+
+__all__ = [
+    "clean_text",
+    "format_interval",
+    "format_money",
+    "format_number",
+    "format_seconds",
+    "to_html",
+    "to_markdown",
+    "to_text",
+]
+
+NOTHING = "–"
+_TEXT_CELL = 60
+_MARKDOWN_CELL = 500
+_HTML_CELL = 2_000
+_NARROWEST = 8
+
+_FORMATTED_NUMBER = re.compile(
+    r"[<>≈~]?\s?[+\-−±]?\$?\d[\d.,]*(e[+-]?\d+)?\s?(%|x|×|/s|tokens/s|µs|ms|s|min|h|d)?"
+    r"( \d+ (s|min|h))?( \[[^\]]*\])?"
+)
+_LONG_WORD = re.compile(r"\S{32}")
+_NEUTRAL = frozenset({"", NOTHING, "-", "unknown", "n/a"})
+
+_CONTROLS: dict[int, str] = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421", 0x09: "    "}
+_CONTROLS |= dict.fromkeys([0x0A, 0x0B, 0x0C, 0x85, 0x2028, 0x2029], "\n")
+_CONTROLS |= dict.fromkeys([*range(0x80, 0x85), *range(0x86, 0xA0), *range(0xD800, 0xE000), 0xFEFF], "\ufffd")
+# Overrides of the writing direction can make a line read as something else than it says.
+_CONTROLS |= dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
+
+_STYLE = """
+.wb-scroll{overflow-x:auto;max-width:100%;margin:.6em 0}
+table.wb-table{border-collapse:collapse;margin:0;table-layout:auto;width:auto;color:inherit;border:0;font-size:13px;
+font-variant-numeric:tabular-nums}
+table.wb-table caption{caption-side:top;text-align:left;font-weight:600;padding:.2em .6em .4em;color:inherit}
+table.wb-table th,table.wb-table td{padding:.35em .7em;text-align:left;vertical-align:top;line-height:1.4;border:0;
+border-bottom:1px solid rgba(128,128,128,.35);color:inherit;background:transparent;max-width:52ch}
+table.wb-table thead th{font-weight:600;vertical-align:bottom;border-bottom:2px solid rgba(128,128,128,.6)}
+table.wb-table tbody tr,table.wb-table tbody tr:nth-child(odd),table.wb-table tbody tr:nth-child(even){
+background:transparent}
+table.wb-table tbody tr:hover{background:rgba(128,128,128,.12)}
+table.wb-table td{white-space:pre-wrap;overflow-wrap:break-word}
+table.wb-table td.wb-l{overflow-wrap:anywhere;min-width:24ch}
+table.wb-table .wb-n{text-align:right;white-space:nowrap}
+table.wb-table thead th{white-space:normal;max-width:20ch}
+@media print{.wb-scroll{overflow:visible}table.wb-table{font-size:8.5pt}table.wb-table thead{display:table-header-group}
+table.wb-table tr{break-inside:avoid}table.wb-table th,table.wb-table td{padding:.25em .45em}}
+""".replace("\n", "")
+
+
+class _Cell(NamedTuple):
+    text: str
+    number: bool
+
+
+def clean_text(text: str) -> str:
+    """`text` without what could act on a terminal or a page: control characters become visible signs, every kind of
+    line end becomes a newline, tabs become spaces, direction overrides and broken characters become U+FFFD.
+    """
+    return text.replace("\r\n", "\n").translate(_CONTROLS)
+
+
+def format_number(value: float | None, digits: int = 2) -> str:
+    """`value` with `digits` decimals and thousands separators; None and NaN are a dash."""
+    if _missing(value):
+        return NOTHING
+    assert value is not None  # noqa: S101
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return _no_negative_zero(f"{value:,.{digits}f}")
+
+
+def format_seconds(seconds: float | None) -> str:
+    """A duration in the unit that people would use: `123 ms`, `1.2 s`, `2 min 5 s`, `3 h 7 min`; None is a dash."""
+    if _missing(seconds):
+        return NOTHING
+    assert seconds is not None  # noqa: S101
+    if math.isinf(seconds):
+        return "∞" if seconds > 0 else "-∞"
+    if seconds < 0:
+        return f"-{format_seconds(-seconds)}"
+    if seconds == 0:
+        return "0 s"
+    if seconds < 0.0009995:
+        return f"{seconds * 1e6:.0f} µs" if seconds >= 0.5e-6 else "<1 µs"
+    if seconds < 0.9995:
+        milliseconds = seconds * 1e3
+        return f"{milliseconds:.1f} ms" if milliseconds < 9.95 else f"{milliseconds:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def format_money(dollars: float | Decimal | None) -> str:
+    """US dollars: None is `unknown`, 0 is `$0`; below a dollar three significant digits, else cents."""
+    if dollars is None or dollars != dollars or math.isinf(dollars):
+        return "unknown"
+    if dollars == 0:
+        return "$0"
+    if dollars < 0:
+        return f"-{format_money(-dollars)}"
+    value = float(dollars)
+    if value < 5e-10:
+        return "<$0.000000001"
+    if value >= 0.9995:
+        return f"${value:,.2f}"
+    decimals = max(2, 2 - math.floor(math.log10(value)))
+    whole, _, fraction = f"{value:.{decimals}f}".partition(".")
+    return f"${whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def format_interval(interval: Interval | None, *, signed: bool = False, digits: int = 2) -> str:
+    """`0.81 [0.72, 0.88]`; signed: `+0.05 [-0.01, +0.11]`, for differences. None is a dash."""
+    if interval is None or _missing(interval.estimate):
+        return NOTHING
+
+    def one(value: float) -> str:
+        text = format_number(value, digits)
+        return f"+{text}" if signed and value > 0 and text.strip("0.") else text
+
+    return f"{one(interval.estimate)} [{one(interval.low)}, {one(interval.high)}]"
+
+
+def to_text(frame: pd.DataFrame, *, title: str | None = None, width: int | None = None) -> str:
+    """`frame` as aligned plain text, numbers to the right, without its index.
+
+    title: a line above it. width: columns of the terminal; the widest texts are cut with … until it fits, numbers
+    never are. None: no limit for the whole, 60 for one cell.
+    """
+    names, rows, numeric = _read(frame)
+    heads = [_one_line(name, _TEXT_CELL) for name in names]
+    body = [[cell.text if cell.number else _one_line(cell.text, _TEXT_CELL) for cell in row] for row in rows]
+    widths = [max([_width(head), *(_width(row[at]) for row in body)]) for at, head in enumerate(heads)]
+    if width is not None:
+        widths = _shrink(widths, numeric, width)
+
+    def line(cells: Sequence[str]) -> str:
+        parts = []
+        for at, cell in enumerate(cells):
+            cut = _cut(cell, widths[at])
+            gap = " " * (widths[at] - _width(cut))
+            parts.append(gap + cut if numeric[at] else cut + gap)
+        return "  ".join(parts).rstrip()
+
+    lines = [] if title is None else [_one_line(title, 10_000)]
+    if not names:
+        return "\n".join([*lines, "(no columns)"])
+    lines += [line(heads), "  ".join("─" * size for size in widths)]
+    lines += [line(row) for row in body] or ["(no rows)"]
+    return "\n".join(lines)
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """`frame` as a Markdown table (GitHub's kind), without its index; nothing in a cell is read as Markdown or HTML."""
+    names, rows, numeric = _read(frame)
+    if not names:
+        return "*(no columns)*"
+    lines = [
+        [_markdown(name) for name in names],
+        ["---:" if right else "---" for right in numeric],
+        *([_markdown(cell.text) for cell in row] for row in rows),
+    ]
+    if not rows:
+        lines.append(["*(no rows)*", *[""] * (len(names) - 1)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def to_html(frame: pd.DataFrame, *, caption: str | None = None) -> str:
+    """`frame` as an HTML table that brings its own style, without its index.
+
+    Every cell is escaped. Colours are inherited, so it reads in a light or dark JupyterLab, in a report and on paper.
+    Texts beyond 2,000 characters are cut, and the cut says how much is missing.
+    """
+    names, rows, numeric = _read(frame)
+    long = [any(_LONG_WORD.search(row[at].text) for row in rows) for at in range(len(names))]
+    classes = [' class="wb-n"' if n else ' class="wb-l"' if wide else "" for n, wide in zip(numeric, long, strict=True)]
+    head = "".join(f'<th scope="col"{kind}>{_escape(name)}</th>' for name, kind in zip(names, classes, strict=True))
+    body = "".join(
+        f"<tr>{''.join(f'<td{kind}>{_escape(cell.text)}</td>' for cell, kind in zip(row, classes, strict=True))}</tr>"
+        for row in rows
+    )
+    if not rows:
+        body = f'<tr><td colspan="{max(1, len(names))}">({"no rows" if names else "no columns"})</td></tr>'
+    above = "" if caption is None else f"<caption>{_escape(clean_text(caption))}</caption>"
+    return (
+        f'<div class="wb-scroll"><style>{_STYLE}</style><table class="wb-table">{above}'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _read(frame: pd.DataFrame) -> tuple[list[str], list[list[_Cell]], list[bool]]:
+    """Column names, cells, and which columns hold numbers."""
+    names = [_heading(name) for name in frame.columns]
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)] if names else []
+    numeric = []
+    for at in range(len(names)):
+        telling = [row[at] for row in rows if row[at].text not in _NEUTRAL]
+        numeric.append(bool(telling) and all(c.number or _FORMATTED_NUMBER.fullmatch(c.text) for c in telling))
+    return names, rows, numeric
+
+
+def _heading(name: Any) -> str:
+    return clean_text(" ".join(str(part) for part in name) if isinstance(name, tuple) else str(name))
+
+
+def _cell(value: Any) -> _Cell:
+    if isinstance(value, str):
+        return _Cell(clean_text(value), number=False)
+    if isinstance(value, bool):
+        return _Cell("yes" if value else "no", number=False)
+    if _missing(value):
+        return _Cell(NOTHING, number=False)
+    if isinstance(value, (Real, Decimal)):
+        return _Cell(_plain_number(value), number=True)
+    return _Cell(clean_text(str(value)), number=False)
+
+
+def _plain_number(value: Real | Decimal) -> str:
+    number = float(value)
+    if number.is_integer() and abs(number) < 1e15:
+        return str(int(number))
+    return f"{number:.1f}" if 1e4 <= abs(number) < 1e15 else f"{number:.4g}"
+
+
+def _missing(value: Any) -> bool:
+    """None, NaN, NaT or pandas' NA, told without importing pandas."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):
+        return type(value).__name__ == "NAType"
+
+
+def _no_negative_zero(text: str) -> str:
+    return text[1:] if text.startswith("-") and not text.strip("-0.,") else text
+
+
+def _width(text: str) -> int:
+    """Columns that a terminal needs: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(sign) or unicodedata.category(sign) in ("Cf", "Me", "Mn")
+        else 2 if unicodedata.east_asian_width(sign) in "WF"
+        else 1
+        for sign in text
+    )  # fmt: skip
+
+
+def _cut(text: str, limit: int) -> str:
+    if _width(text) <= limit:
+        return text
+    kept, used = [], 0
+    for sign in text:
+        used += _width(sign)
+        if used > limit - 1:
+            break
+        kept.append(sign)
+    return "".join(kept).rstrip() + "…"
+
+
+def _one_line(text: str, limit: int) -> str:
+    # What lies far beyond the cut cannot show, and walking through megabytes of it would take seconds.
+    return _cut(clean_text(text[: limit * 8]).strip().replace("\n", " ⏎ "), limit)
+
+
+def _shrink(widths: list[int], numeric: list[bool], width: int) -> list[int]:
+    widths = list(widths)
+    texts = [at for at, right in enumerate(numeric) if not right]
+    while sum(widths) + 2 * (len(widths) - 1) > width and texts:
+        widest = max(texts, key=lambda at: widths[at])
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def _clip(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… (+{len(text) - limit:,} characters)"
+
+
+def _escape(text: str) -> str:
+    return html.escape(_clip(text, _HTML_CELL), quote=True)
+
+
+def _markdown(text: str) -> str:
+    text = html.escape(_clip(text, _MARKDOWN_CELL).strip(), quote=False)
+    return re.sub(r"([\\`*_\[\]|~$#])", r"\\\1", text).replace("\n", "<br>")
