@@ -1,0 +1,194 @@
+"""What the runner costs beside a bare loop on the same client, and beside inspect-ai doing the same job.
+
+python benchmarks/runner.py [--json FILE] [--rows 4000] [--memory-rows 100000] [--rounds 3] [--no-peer]
+
+The server answers after 50 ms. The bare loop awaits `Client.call` on ready-made requests with the same number of workers.
+The runner renders each prompt, asks, scores by exact match and writes each row to its segment, of which the call log is a
+view. Rounds alternate; walls are medians. Peak memory is that of a process that runs so many rows (server without delay).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+
+
+@contextmanager
+def server(delay: float) -> Iterator[str]:
+    """A running server; yields its /v1 address."""
+    process = subprocess.Popen([sys.executable, str(HERE / "server.py"), str(delay)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def project(folder: Path, rows: int) -> Path:
+    """A project with `rows` examples and one prompt version (two for a comparison are twice the calls)."""
+    from workbench import Workbench
+
+    data = folder / "datasets" / "orders.jsonl"
+    data.parent.mkdir()
+    with data.open("w") as file:
+        for number in range(rows):
+            file.write(
+                json.dumps({"inputs": {"message": f"order {number} came on time"}, "expected": "positive"}) + "\n"
+            )
+    Workbench(folder).prompts.create("tone", "Is this positive or negative? {{message}}")
+    return folder
+
+
+async def walls(folder: Path, concurrency: int, rounds: int) -> tuple[list[float], list[float]]:
+    """(runner's, bare loop's) wall seconds for the same number of calls."""
+    from workbench import Workbench
+    from workbench.evaluation.plan import request_for
+    from workbench.evaluation.progress import silent
+
+    ours, bare = [], []
+    async with Workbench(folder) as bench:
+        plan = bench.plan(prompts=["tone@1"], models=["openai/m"], dataset="orders", concurrency=concurrency)
+        requests = [request_for(plan.variants[0], example.inputs, seed=0, timeout=120) for example in plan.dataset]
+
+        async def loop() -> None:
+            todo = iter(requests)
+
+            async def work() -> None:
+                for request in todo:
+                    outcome = await bench.client.call(request)
+                    assert outcome.completion is not None
+
+            await asyncio.gather(*(work() for _ in range(concurrency)))
+
+        await bench.compare(plan, fresh=True, progress=silent)  # warm both: connections, imports
+        for _ in range(rounds):
+            start = time.perf_counter()
+            await loop()
+            bare.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            await bench.compare(plan, fresh=True, progress=silent)
+            ours.append(time.perf_counter() - start)
+    return ours, bare
+
+
+def peer_python() -> Path:
+    """An environment of its own for inspect-ai, made once."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "llm-workbench" / "benchmark-inspect"
+    python = folder / "bin" / "python"
+    if not (folder / ".ready").exists():
+        print("making an environment for inspect-ai …", file=sys.stderr)
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "inspect-ai", "openai"], check=True, stdout=sys.stderr)
+        (folder / ".ready").touch()
+    return python
+
+
+def peak_memory(rows: int) -> float:
+    """Megabytes that a fresh process needs at most for a run of so many rows."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--measure-memory", str(rows)], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout.split()[-1])
+
+
+def measure_memory(rows: int) -> None:
+    """Run `rows` rows and print this process's peak."""
+    with tempfile.TemporaryDirectory() as folder, server(0) as url:
+        os.environ["OPENAI_BASE_URL"] = url
+        from workbench import Workbench
+        from workbench.evaluation.progress import silent
+
+        async def go() -> None:
+            async with Workbench(project(Path(folder), rows)) as bench:
+                plan = bench.plan(prompts=["tone@1"], models=["openai/m"], dataset="orders", concurrency=64)
+                result = await bench.compare(plan, progress=silent)
+                assert result.summary["n"].sum() == rows
+
+        asyncio.run(go())
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def main() -> None:
+    """Print, and with --json write, one line for each claim."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--rows", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory-rows", type=int, default=100_000)
+    parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--measure-memory", type=int)
+    options = parser.parse_args()
+    if options.measure_memory:
+        measure_memory(options.measure_memory)
+        return
+    claims: list[dict[str, Any]] = []
+
+    def claim(text: str, ours: float, peer: float, peer_name: str, ratio: float, target: str, holds: bool) -> None:
+        claims.append(
+            {
+                "claim": text,
+                "ours": ours,
+                "peer": peer,
+                "peer_name": peer_name,
+                "ratio": ratio,
+                "target": target,
+                "holds": holds,
+            }
+        )
+        print(
+            f"{'ok  ' if holds else 'MISS'} {text}: ours {ours:.4g}, {peer_name} {peer:.4g}, ratio {ratio:.3f} (target {target})",
+            flush=True,
+        )
+
+    with tempfile.TemporaryDirectory() as folder, server(0.05) as url:
+        os.environ["OPENAI_BASE_URL"] = url
+        throughput = 0.0
+        root = project(Path(folder), options.rows)
+        for concurrency, most in ((32, 1.10), (256, 1.25)):
+            ours, bare = asyncio.run(walls(root, concurrency, options.rounds))
+            wall, plain = statistics.median(ours), statistics.median(bare)
+            ratio = wall / plain
+            claim(f"wall of {options.rows} calls, {concurrency} at once, seconds", wall, plain, "bare loop on the same client",
+                  ratio, f"<= {most}", ratio <= most)  # fmt: skip
+            throughput = options.rows / wall
+        if not options.no_peer:
+            job = [str(peer_python()), str(HERE / "peers" / "inspect_job.py"), url, str(options.rows), "256"]
+            peers = [
+                float(subprocess.run(job, check=True, capture_output=True, text=True).stdout.split()[-1])
+                for _ in range(2)
+            ]
+            peer = max(peers)
+            claim(
+                "calls a second, 256 at once",
+                throughput,
+                peer,
+                "inspect-ai",
+                throughput / peer,
+                ">= 2",
+                throughput / peer >= 2,
+            )
+    small, large = (peak_memory(rows) for rows in (options.memory_rows // 10, options.memory_rows))
+    claim(f"peak memory at {options.memory_rows:,} rows, MB", large, small, f"at {options.memory_rows // 10:,} rows", large / small,
+          "flat: <= 1.5", large / small <= 1.5)  # fmt: skip
+    if options.json:
+        options.json.write_text(json.dumps(claims, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+from cyclopts import App, Parameter
+
+from workbench import __version__
+from workbench.cli import compare, demo, doctor, lab, prompt, report
+
+__all__ = ["build"]
+
+
+def build() -> App:
+    """The application with all its commands."""
+    app = App(
+        name="workbench",
+        version=__version__,
+        help="Decide with confidence which prompt and model to ship.",
+        help_flags=["--help", "-h"],
+        default_parameter=Parameter(negative=()),
+    )
+    app.command(demo.demo)
+    app.command(compare.compare)
+    app.command(doctor.doctor)
+    app.command(lab.lab)
+    app.command(prompt.app)
+    app.command(report.app)
+    return app

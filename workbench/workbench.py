@@ -1,0 +1,228 @@
+"""`Workbench` ties the parts together: what a notebook, a script or the command line holds."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from workbench.calls import CallLog
+from workbench.client import Client
+from workbench.errors import DatasetError, InputError
+from workbench.prompts import FilePrompts
+from workbench.records import Completion, Message, Params, Prompt, Request, Usage, Variant, split_model
+from workbench.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.doctor import Diagnosis
+    from workbench.evaluation.comparison import Comparison
+    from workbench.evaluation.datasets import Dataset
+    from workbench.evaluation.plan import Plan
+    from workbench.evaluation.progress import Reporter
+    from workbench.evaluation.verdict import Guardrail
+    from workbench.serving import Runtime
+
+__all__ = ["Workbench"]
+
+
+class Workbench:
+    """Everything of one project: prompts, data sets, models, comparisons and the log of all calls.
+
+    project: the project's folder; by default the nearest one upwards with a workbench.toml, else the current one.
+    runtimes: ready-made runtimes by endpoint name, such as {"scripted": Scripted([...])}.
+
+    Methods that reach a model are async; `async with Workbench() as bench:` closes connections at the end.
+    """
+
+    def __init__(
+        self,
+        project: Path | str | None = None,
+        *,
+        settings: Settings | None = None,
+        runtimes: Mapping[str, Runtime] | None = None,
+    ) -> None:
+        self.settings = settings or load_settings(project)
+        self.calls = CallLog(self.settings.calls, self.settings.runs)
+        self.prompts = FilePrompts(self.settings.prompts, author=self.settings.author)
+        self.client = Client(self.settings, log=self.calls, runtimes=runtimes)
+
+    # -- one call -------------------------------------------------------------------------------------------------
+
+    async def ask(
+        self,
+        question: str | Sequence[Message],
+        *,
+        model: str | None = None,
+        params: Params | Mapping[str, Any] | None = None,
+        raw: bool = False,
+        timeout: float = 120.0,
+    ) -> Completion:
+        """One answer from a model, logged like every call. raw: send the text as it is, without a chat template."""
+        model = model or self.settings.model
+        sampling = _params(params)
+        if isinstance(question, str):
+            if raw:
+                return await self.client.complete(Request(model, "completion", (), question, sampling, timeout))
+            question = (Message("user", question),)
+        elif raw:
+            raise InputError("raw=True sends one text as it is: pass a text, not messages.")
+        return await self.client.complete(Request(model, "chat", tuple(question), "", sampling, timeout))
+
+    # -- comparisons ----------------------------------------------------------------------------------------------
+
+    def dataset(self, source: str | Path | pd.DataFrame | Dataset, *, name: str | None = None) -> Dataset:
+        """A data set: a name in the project's `datasets/`, a path (.jsonl, .csv, .parquet) or a DataFrame."""
+        from workbench.evaluation.datasets import Dataset, load_dataset
+
+        if isinstance(source, Dataset):
+            return source
+        if isinstance(source, (str, Path)):
+            source = self._dataset_path(str(source))
+        return load_dataset(source, cache=self.settings.home / "datasets", name=name)
+
+    def _dataset_path(self, text: str) -> Path:
+        folder = self.settings.datasets
+        if Path(text).suffix:
+            given = Path(text).expanduser()
+            for path in (given, self.settings.project / given, folder / given):
+                if path.is_file():
+                    return path
+            return given
+        found = [path for suffix in (".jsonl", ".csv", ".parquet") if (path := folder / f"{text}{suffix}").is_file()]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise DatasetError(
+                f"data set {text!r} is there as {', '.join(p.name for p in found)}: name the file you mean."
+            )
+        known = sorted(path.stem for path in folder.glob("*") if path.suffix in (".jsonl", ".csv", ".parquet"))
+        near = difflib.get_close_matches(text, known, 1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        raise DatasetError(
+            f"there is no data set {text!r} in {folder}.{meant} There is: {', '.join(known) or 'none'}. "
+            "Pass one of these names, or a path that ends in .jsonl, .csv or .parquet."
+        )
+
+    def variants(
+        self,
+        prompts: Sequence[str | Prompt],
+        models: Sequence[str] | None = None,
+        params: Params | Mapping[str, Any] | None = None,
+    ) -> list[Variant]:
+        """Each prompt on each model. A prompt's own params (its config's `params`) hold where `params` sets nothing."""
+        if isinstance(prompts, str) or isinstance(models, str):
+            raise InputError("prompts= and models= take lists, such as prompts=['triage@1', 'triage@2'].")
+        over = _params(params)
+        found = [prompt if isinstance(prompt, Prompt) else self.prompts.get(prompt) for prompt in prompts]
+        chosen = list(models) if models else [self.settings.model]
+        for model in chosen:
+            self.settings.endpoint(split_model(model)[0])
+        return [
+            Variant(p, m, Params.from_mapping(p.config.get("params", {}), f"{p.ref} config.params").merged(over))
+            for m in chosen
+            for p in found
+        ]
+
+    def plan(
+        self,
+        *,
+        prompts: Sequence[str | Prompt],
+        dataset: str | Path | pd.DataFrame | Dataset,
+        models: Sequence[str] | None = None,
+        primary: Any = "exact_match",
+        scorers: Sequence[Any] = (),
+        margin: float = 0.05,
+        control: str | None = None,
+        repeats: int = 1,
+        seed: int = 0,
+        level: float = 0.95,
+        guardrails: Sequence[Guardrail] = (),
+        params: Params | Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        split: str | None = None,
+        concurrency: int | None = None,
+        timeout: float = 120.0,
+    ) -> Plan:
+        """What a comparison would do and cost; nothing is sent. Give the plan to `compare`.
+
+        prompts: references such as "triage@2" (the first is the control unless `control` names another). models: by default
+        the settings' one. primary: the scorer that decides (its name, a function or one of `workbench.scorers`).
+        margin: a difference of the primary score that does not matter. limit: a seeded random part of the data set.
+        level: of the intervals, simultaneous over all variants. concurrency: calls at once; by default the runtime's own.
+        """
+        from workbench.evaluation.plan import make_plan
+        from workbench.evaluation.scorers import as_scorer
+
+        data = self.dataset(dataset)
+        if limit is not None or split is not None:
+            data = data.select(split=split, limit=limit, seed=seed)
+        return make_plan(
+            variants=self.variants(prompts, models, params), dataset=data, primary=as_scorer(primary),
+            scorers=[as_scorer(item) for item in scorers], margin=margin, control=control, repeats=repeats, seed=seed,
+            level=level, guardrails=guardrails, concurrency=concurrency, timeout=timeout,
+            cost=self._cost, typical=self.calls.typical, workers=lambda model: self.client.runtime(model).concurrency,
+        )  # fmt: skip
+
+    def _cost(self, model: str, usage: Usage) -> float | None:
+        from workbench.pricing import call_cost
+
+        endpoint, name = split_model(model)
+        return call_cost(self.settings.endpoint(endpoint), name, usage)
+
+    async def compare(self, plan: Plan, *, fresh: bool = False, progress: Reporter | None = None) -> Comparison:
+        """Run a plan and return verdict, table and examples. Rows of earlier runs of the same plan are reused (and counted
+        as replayed) unless `fresh`. An interrupt (Ctrl-C, the kernel's stop button) returns what is there by then.
+        """
+        from workbench.evaluation.comparison import Comparison
+        from workbench.evaluation.runner import run_plan
+
+        run = await run_plan(plan, self.client, fresh=fresh, progress=progress)
+        result = Comparison(run, status=self._status(plan))
+        result.save()
+        return result
+
+    def _status(self, plan: Plan) -> dict[str, str]:
+        """A prompt version's labels, by digest: nothing is live without a release, whatever its labels say."""
+        found: dict[str, str] = {}
+        for prompt in {variant.prompt.digest: variant.prompt for variant in plan.variants}.values():
+            try:
+                labels = self.prompts.labels(prompt.name)
+            except InputError:
+                continue
+            mine = sorted(label for label, version in labels.items() if version == prompt.version)
+            if mine:
+                found[prompt.digest] = f"not released, labelled {', '.join(mine)}"
+        return found
+
+    # -- the rest -------------------------------------------------------------------------------------------------
+
+    async def doctor(self) -> Diagnosis:
+        """What was chosen, by which setting, and whether it answers."""
+        from workbench.doctor import diagnose
+
+        return await diagnose(self.settings, self.client, self.prompts, self.calls)
+
+    async def aclose(self) -> None:
+        """Close connections, files and embedded models."""
+        await self.client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"Workbench(project={str(self.settings.project)!r}, model={self.settings.model!r})"
+
+
+def _params(params: Params | Mapping[str, Any] | None) -> Params:
+    if params is None:
+        return Params()
+    return params if isinstance(params, Params) else Params.from_mapping(params)
