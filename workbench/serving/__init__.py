@@ -1,0 +1,35 @@
+"""Model runtimes: in process, behind an OpenAI-compatible server, or scripted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workbench.errors import SettingsError
+from workbench.serving.base import Runtime
+
+if TYPE_CHECKING:
+    from workbench.settings import Endpoint, Settings
+
+__all__ = ["Runtime", "open_runtime"]
+
+_COMPATIBLE = ("ollama", "openai", "openai-compatible", "tgi", "vllm")
+
+
+def open_runtime(endpoint: Endpoint, settings: Settings) -> Runtime:
+    """The runtime for an endpoint, by its kind. Nothing is connected or loaded before the first call."""
+    if endpoint.kind in _COMPATIBLE:
+        from workbench.serving.openai_compatible import OpenAICompatible
+
+        return OpenAICompatible(endpoint)
+    if endpoint.kind == "embedded":
+        from workbench.serving.embedded import Embedded
+
+        return Embedded(endpoint, settings)
+    if endpoint.kind == "scripted":
+        from workbench.serving.scripted import open_scripted
+
+        return open_scripted(endpoint, settings)
+    raise SettingsError(
+        f"endpoint {endpoint.name!r}: kind = {endpoint.kind!r} is unknown. "
+        f"Known: {', '.join(sorted((*_COMPATIBLE, 'embedded', 'scripted')))}."
+    )

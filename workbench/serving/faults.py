@@ -1,0 +1,274 @@
+"""What went wrong between here and a server, as the error that says what to do about it."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import orjson
+
+from workbench.errors import (
+    AuthenticationError,
+    BadAnswerError,
+    BadRequestError,
+    CallError,
+    CallTimeoutError,
+    ConnectError,
+    ContextLengthError,
+    IncompleteStreamError,
+    ModelNotFoundError,
+    OverloadedError,
+    RateLimitError,
+    ServerError,
+)
+from workbench.serving.transport import CONNECT_TIMEOUT
+
+if TYPE_CHECKING:
+    from workbench.settings import Endpoint
+
+__all__ = ["Faults", "is_context_error", "retry_after"]
+
+_CONTEXT = re.compile(
+    r"exceed_context_size_error|context_length_exceeded|maximum context length|exceeds the available context size"
+    r"|cannot be greater than max_model_len|longer than the maximum model length|exceeds? the (?:model's )?context"
+    r"|`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than|(?:prompt|input) is too long",
+    re.IGNORECASE,
+)
+_ADDRESS = {"ollama": "OLLAMA_HOST", "openai": "OPENAI_BASE_URL", "tgi": "TGI_BASE_URL", "vllm": "VLLM_BASE_URL"}
+_START = {
+    "ollama": "Start it with `ollama serve`",
+    "openai": "Check the network (and HTTPS_PROXY, if there is a proxy)",
+    "tgi": "Start it with `text-generation-launcher --model-id MODEL --port 8080`",
+    "vllm": "Start it with `vllm serve MODEL --port 8000`",
+}
+
+
+def is_context_error(text: str) -> bool:
+    """Whether a server's error text (or type) means that the prompt is longer than the context."""
+    return _CONTEXT.search(text) is not None
+
+
+def retry_after(headers: Mapping[str, str], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:
+    """Seconds that the server asks to wait, from Retry-After (seconds or HTTP date) or retry-after-ms."""
+    try:
+        if "retry-after-ms" in headers:
+            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        value = headers.get("retry-after", "").strip()
+        if not value:
+            return None
+        if re.fullmatch(r"\d+(\.\d+)?", value):
+            return float(value)
+        at = parsedate_to_datetime(value)
+        return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now()).total_seconds())
+    except ValueError:
+        return None
+
+
+class Faults:
+    """Makes the errors of one endpoint. The key is struck out of whatever a server says."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        variable = f"{_ADDRESS[endpoint.name]} or " if endpoint.name in _ADDRESS else ""
+        self._address = f"{variable}urls under [endpoints.{endpoint.name}] in workbench.toml"
+        self._start = _START.get(endpoint.kind, "Start the server")
+
+    def response(self, status: int, headers: Mapping[str, str], body: bytes, url: str, model: str) -> CallError:
+        """The error for an HTTP answer that is not 200."""
+        text, kind = _message(body)
+        text = self.hide(text)
+        if status in (301, 302, 303, 307, 308):
+            return BadAnswerError(
+                f"{url} sends on to {headers.get('location', 'another address')}: set that address in {self._address}.",
+                status=status,
+            )
+        return self._by_status(status, text, kind, url, model, retry_after(headers))
+
+    def event(self, payload: Any, url: str, model: str) -> CallError:
+        """The error for an error object inside a stream that began with 200."""
+        text, kind = _message(orjson.dumps(payload))
+        text = self.hide(text)
+        found = payload.get("error")
+        code = found.get("http_status_code", found.get("code")) if isinstance(found, dict) else None
+        status = code if isinstance(code, int) and 400 <= code < 600 else 500
+        if "overloaded" in f"{text} {kind}".lower():
+            status = 503
+        return self._by_status(status, text, kind, url, model, None)
+
+    def model_not_found(self, model: str, models: Sequence[str] | None, said: str = "") -> CallError:
+        """models: what the server has, None if it does not say."""
+        name = self._endpoint.name
+        pull = f"get it with `ollama pull {model}`" if self._endpoint.kind == "ollama" else ""
+        if models:
+            more = f" and {len(models) - 20} more" if len(models) > 20 else ""
+            there = f"It has: {', '.join(sorted(models)[:20])}{more}. Name one of those as {name}/MODEL"
+        elif models is None:
+            there = "Check the name; the server does not list what it has"
+        else:
+            there = "It has no model at all: start it with one"
+        fix = f"{there}, or {pull}." if pull else f"{there}."
+        quoted = f" ({said})" if said else ""
+        return ModelNotFoundError(f"{name} has no model {model!r}{quoted}. {fix}", status=404)
+
+    def deadline(self, seconds: float, url: str, received: str | None = None) -> CallError:
+        """received: what a stream had brought by then, None if nothing."""
+        stalled = f", the stream stopped after {received}" if received else ""
+        return CallTimeoutError(
+            f"no complete answer from {url} within {seconds:g} s{stalled}. Give it more time (timeout), ask for fewer "
+            "tokens (max_tokens), or send fewer calls at once (concurrency)."
+        )
+
+    def cut(self, url: str, received: str) -> CallError:
+        """The answer ended before its end."""
+        return IncompleteStreamError(
+            f"the answer from {url} was cut off after {received}, before the server said that it was complete. The server "
+            "or a proxy between closed the connection; trying again can help."
+        )
+
+    def not_an_answer(self, body: bytes, content_type: str, url: str) -> CallError:
+        """200 with something that is no JSON."""
+        what = "HTML" if "html" in content_type or body.lstrip()[:1] == b"<" else "no JSON" if body else "nothing"
+        start = self.hide(body[:120].decode("utf-8", "replace").strip())
+        return BadAnswerError(
+            f"{url} said 200 but sent {what}{f' ({start!r})' if start else ''}: this is probably a web page or a "
+            f"proxy's login, not the server's API. Check {self._address}.",
+            status=200,
+        )
+
+    def transport(self, error: BaseException, url: str, received: str | None = None) -> CallError:
+        """The error for a connection that could not be made or broke; `received` as in `deadline`."""
+        cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
+        if isinstance(cause, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
+            found = ConnectError(
+                f"{url}: the TLS connection was refused ({cause}). If the certificate is your company's own, name its "
+                "file in SSL_CERT_FILE; if the server speaks plain http, write http:// in the address."
+            )
+            found.retryable = False
+            return found
+        if isinstance(cause, aiohttp.ClientConnectorDNSError):
+            return ConnectError(
+                f"{url}: the host is unknown ({cause.os_error}). Check the spelling in {self._address}."
+            )
+        if isinstance(cause, (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)):
+            why = f"{cause.status} {cause.message}" if isinstance(cause, aiohttp.ClientHttpProxyError) else str(cause)
+            return ConnectError(
+                f"the proxy in HTTPS_PROXY or HTTP_PROXY did not let the call to {url} through: {why}. "
+                "Correct it, or name the host in NO_PROXY."
+            )
+        if isinstance(cause, aiohttp.ConnectionTimeoutError):
+            return ConnectError(
+                f"{url} did not take a connection within {CONNECT_TIMEOUT:g} s: a firewall, or the wrong host. "
+                f"The address is from {self._address}."
+            )
+        if isinstance(cause, aiohttp.ClientConnectorError):
+            if cause.os_error.errno in (errno.EMFILE, errno.ENFILE):
+                return ConnectError(
+                    "this process has too many open files for another connection: lower the concurrency "
+                    "of the endpoint, or raise the limit with `ulimit -n 4096`."
+                )
+            return ConnectError(
+                f"nobody listens at {url} ({cause.os_error.strerror or cause.os_error}). {self._start}, or set its "
+                f"address in {self._address} (now from: {self._endpoint.by})."
+            )
+        if received is not None or isinstance(cause, aiohttp.ClientPayloadError):
+            return self.cut(url, received or "a part")
+        if isinstance(cause, aiohttp.ClientResponseError):
+            return BadAnswerError(
+                f"what listens at {url} does not speak HTTP ({cause.message}): check host and port in {self._address}."
+            )
+        said = str(cause) or type(cause).__name__
+        return ConnectError(
+            f"{url} closed the connection before it answered ({said}): the server may have restarted; trying again can "
+            "help."
+        )
+
+    def _by_status(self, status: int, text: str, kind: str, url: str, model: str, wait: float | None) -> CallError:
+        name, said = self._endpoint.name, text or "no reason given"
+        if status in (401, 403):
+            return AuthenticationError(self._key_message(status, text, url), status=status)
+        if status in (400, 413, 422) and is_context_error(f"{kind} {text}"):
+            return ContextLengthError(
+                f"{name}/{model}: prompt and answer do not fit into the model's context: {said}. Shorten the prompt, "
+                "lower max_tokens, or use a model with a longer context.",
+                status=status,
+            )
+        if status == 404 and ("model" in f"{kind} {text}".lower()):
+            return self.model_not_found(model, None, text)
+        if status in (404, 405):
+            return BadRequestError(
+                f"the server has no {url} ({status}: {said}): the address is probably not that of an OpenAI-compatible "
+                f"API. Set it to http://HOST:PORT (then /v1 is added) or up to and with its /v1, in {self._address} "
+                f"(now from: {self._endpoint.by}).",
+                status=status,
+            )
+        if status == 429:
+            if "insufficient_quota" in kind:
+                error = RateLimitError(
+                    f"the account behind the key of {name} has no credit left: {said}. Top it up, or set another key in "
+                    f"{self._key_setting()}.",
+                    status=status,
+                )
+                error.retryable = False
+                return error
+            return RateLimitError(
+                f"{name} limits the rate of calls: {said}. Lower the endpoint's concurrency, or wait.",
+                status=status,
+                retry_after=wait,
+            )
+        if status == 408:
+            return CallTimeoutError(f"{name} gave up waiting (408): {said}.", status=status, retry_after=wait)
+        if status in (503, 529):
+            return OverloadedError(
+                f"{name} takes no work now ({status}): {said}. It may be loading a model or be overloaded: wait, or "
+                "lower the endpoint's concurrency.",
+                status=status,
+                retry_after=wait,
+            )
+        if status >= 500 or status == 424:
+            return ServerError(
+                f"{name} failed ({status}): {said}. Its own log at {url} says more.", status=status, retry_after=wait
+            )
+        return BadRequestError(
+            f"{name} refused the request ({status}): {said}. Check params and params.extra; what this server does not "
+            "know must be left out.",
+            status=status,
+        )
+
+    def _key_setting(self) -> str:
+        name = self._endpoint.key_setting
+        return name or f"the variable named by key_env under [endpoints.{self._endpoint.name}] in workbench.toml"
+
+    def _key_message(self, status: int, text: str, url: str) -> str:
+        said = f": {text}" if text else ""
+        if not self._endpoint.key:
+            return f"{url} wants a key ({status}{said}) and none was sent: set {self._key_setting()}."
+        if status == 403:
+            return f"the key in {self._key_setting()} may not use this at {url} (403{said}): use another key or model."
+        return f"{url} did not accept the key in {self._key_setting()} (401{said}): correct it."
+
+    def hide(self, text: str) -> str:
+        """The text without the key."""
+        key = self._endpoint.key
+        return text.replace(key.reveal(), "****") if key else text
+
+
+def _message(body: bytes) -> tuple[str, str]:
+    """(text, type and code) of an error body: an object, a text, FastAPI's `detail`, or plain text; 600 characters."""
+    kind = ""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        plain = body[:600].decode("utf-8", "replace").strip()
+        return ("", "") if plain.startswith("<") else (plain, "")
+    if isinstance(found, dict):
+        kind = str(found.get("error_type") or "")
+        found = found.get("error") or found.get("detail") or found.get("message") or ""
+    if isinstance(found, dict):
+        kind = " ".join(str(found[name]) for name in ("type", "code") if found.get(name))
+        found = found.get("message") or found
+    return (found if isinstance(found, str) else orjson.dumps(found).decode())[:600], kind

@@ -1,0 +1,172 @@
+"""The JSON that OpenAI-style servers speak: request bodies, answers and stream chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from workbench.errors import BadAnswerError
+from workbench.records import Request, Usage
+
+__all__ = ["StreamedAnswer", "answer_of", "request_body", "usage_of"]
+
+_FINISH = {"eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop", "function_call": "tool_calls",
+           "max_tokens": "length", "": None}  # fmt: skip
+_NO_USAGE = Usage()
+
+
+def request_body(request: Request, model: str, *, stream: bool, usage: bool = True, kind: str = "") -> dict[str, Any]:
+    """The body for /chat/completions or /completions. Only what is set is sent; `params.extra` goes last, as it is.
+
+    kind: some servers name a field in their own way.
+    """
+    params = request.params
+    body: dict[str, Any] = {"model": model}
+    if request.kind == "chat":
+        body["messages"] = [{"role": message.role, "content": message.content} for message in request.messages]
+    else:
+        body["prompt"] = request.prompt
+    if params.temperature is not None:
+        body["temperature"] = params.temperature
+    if params.top_p is not None:
+        body["top_p"] = params.top_p
+    if params.max_tokens is not None:
+        # newer models of OpenAI refuse max_tokens in a chat; other servers know only that
+        newer = kind == "openai" and request.kind == "chat"
+        body["max_completion_tokens" if newer else "max_tokens"] = params.max_tokens
+    if params.seed is not None:
+        body["seed"] = params.seed
+    if params.stop:
+        body["stop"] = list(params.stop)
+    if params.schema is not None:
+        body["response_format"] = _response_format(params.schema, kind)
+    if stream:
+        body["stream"] = True
+        if usage:
+            body["stream_options"] = {"include_usage": True}
+    if params.extra:
+        body.update(params.extra)
+    return body
+
+
+def _response_format(schema: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    if kind == "tgi":
+        return {"type": "json_schema", "value": {"name": "answer", "schema": schema}}
+    named: dict[str, Any] = {"name": "answer", "schema": schema}
+    if kind == "openai":
+        named["strict"] = True  # without it OpenAI treats a schema as a hint
+    return {"type": "json_schema", "json_schema": named}
+
+
+def usage_of(found: Any) -> Usage:
+    """Token counts from a `usage` object; None where it does not say."""
+    if not isinstance(found, dict):
+        return _NO_USAGE
+    prompt = found.get("prompt_tokens_details")
+    completion = found.get("completion_tokens_details")
+    return Usage(
+        found.get("prompt_tokens"),
+        found.get("completion_tokens"),
+        prompt.get("cached_tokens") if prompt else None,
+        completion.get("reasoning_tokens") if completion else None,
+    )
+
+
+def finish_of(reason: str | None) -> str | None:
+    """stop, length, tool_calls or content_filter, whatever the server calls it."""
+    return _FINISH.get(reason, reason) if reason is not None else None
+
+
+def answer_of(body: Any) -> tuple[str, str | None, tuple[Mapping[str, Any], ...]]:
+    """(text, finish reason, tool calls) of a whole answer. Raises BadAnswerError if it is none."""
+    try:
+        choice = body["choices"][0]
+        message = choice.get("message")
+        if message is None:
+            text, calls = choice["text"], None
+        else:
+            text, calls = message.get("content"), message.get("tool_calls")
+            if text is None:
+                text = message.get("refusal") or ""
+        if not isinstance(text, str):
+            raise TypeError(text)
+        return text, finish_of(choice.get("finish_reason")), tuple(calls) if calls else ()
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise BadAnswerError(
+            f"the server said 200, but its answer has no text in choices: {str(body)[:300]}. "
+            "Check that the address is that of an OpenAI-compatible server.",
+            status=200,
+        ) from None
+
+
+class StreamedAnswer:
+    """Puts the chunks of a streamed answer together."""
+
+    __slots__ = ("_calls", "_pieces", "done", "finish_reason", "request_id", "usage")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._calls: dict[int, dict[str, Any]] = {}
+        self.finish_reason: str | None = None
+        self.usage = _NO_USAGE
+        self.request_id: str | None = None
+        self.done = False
+
+    @property
+    def text(self) -> str:
+        """All text so far."""
+        return "".join(self._pieces)
+
+    @property
+    def tool_calls(self) -> tuple[Mapping[str, Any], ...]:
+        """All tool calls so far, their arguments joined."""
+        return tuple(self._calls[index] for index in sorted(self._calls))
+
+    @property
+    def begun(self) -> bool:
+        """Whether the model has said anything yet."""
+        return bool(self._pieces or self._calls)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server said that this is all."""
+        return self.done or self.finish_reason is not None
+
+    def add(self, chunk: Mapping[str, Any]) -> str:
+        """Take one chunk; returns the text that it brought. Raises BadAnswerError if it is not a chunk."""
+        try:
+            if self.request_id is None:
+                self.request_id = chunk.get("id") or None
+            if chunk.get("usage"):
+                self.usage = usage_of(chunk["usage"])
+            choices = chunk.get("choices")
+            if not choices:
+                return ""
+            choice = choices[0]
+            if choice.get("finish_reason"):
+                self.finish_reason = finish_of(choice["finish_reason"])
+            delta = choice.get("delta")
+            if delta is None:
+                text = choice.get("text") or (choice.get("message") or {}).get("content")
+            else:
+                text = delta.get("content") or delta.get("refusal")
+                for position, call in enumerate(delta.get("tool_calls") or ()):
+                    self._add_call(call.get("index", position), call)
+            if not text:
+                return ""
+            self._pieces.append(text)
+            return str(text)
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise BadAnswerError(
+                f"the server streamed something that is no part of an answer: {str(chunk)[:300]}. "
+                "Check that the address is that of an OpenAI-compatible server.",
+                status=200,
+            ) from None
+
+    def _add_call(self, index: int, piece: Mapping[str, Any]) -> None:
+        call = self._calls.setdefault(index, {"id": None, "type": "function", "function": {}})
+        call["id"] = call["id"] or piece.get("id")
+        function = piece.get("function") or {}
+        kept = call["function"]
+        kept["name"] = kept.get("name") or function.get("name")
+        kept["arguments"] = kept.get("arguments", "") + (function.get("arguments") or "")
