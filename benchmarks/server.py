@@ -21,8 +21,7 @@ def _answer(body: bytes) -> bytes:
 
 ANSWER, LIST = _answer(BODY), _answer(MODELS)
 MISSING = (
-    b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 22\r\n\r\n"
-    + b'{"detail":"Not Found"}'
+    b'HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 22\r\n\r\n{"detail":"Not Found"}'
 )
 
 

@@ -137,7 +137,9 @@ class Comparison:
             prompt = variant.prompt
             text = prompt.text or "\n\n".join(f"[{message.role}]\n{message.content}" for message in prompt.messages)
             params = ", ".join(f"{name} = {value!r}" for name, value in variant.params.to_mapping().items())
-            rows.append({"prompt": prompt.ref, "kind": prompt.kind, "why": prompt.message, "params": params, "text": text})
+            rows.append(
+                {"prompt": prompt.ref, "kind": prompt.kind, "why": prompt.message, "params": params, "text": text}
+            )
         return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
 
     def provenance(self) -> pd.DataFrame:
