@@ -58,13 +58,14 @@ def project(folder: Path, rows: int) -> Path:
 async def walls(folder: Path, concurrency: int, rounds: int) -> tuple[list[float], list[float]]:
     """(runner's, bare loop's) wall seconds for the same number of calls."""
     from workbench import Workbench
-    from workbench.evaluation.plan import request_for
+    from workbench.evaluation.plan import request_for, seeded
     from workbench.evaluation.progress import silent
 
     ours, bare = [], []
     async with Workbench(folder) as bench:
         plan = bench.plan(prompts=["tone@1"], models=["openai/m"], dataset="orders", concurrency=concurrency)
-        requests = [request_for(plan.variants[0], example.inputs, seed=0, timeout=120) for example in plan.dataset]
+        params = seeded(plan.variants[0].params, 0)
+        requests = [request_for(plan.variants[0], example.inputs, params, 120) for example in plan.dataset]
 
         async def loop() -> None:
             todo = iter(requests)
@@ -94,7 +95,12 @@ def peer_python() -> Path:
     if not (folder / ".ready").exists():
         print("making an environment for inspect-ai …", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "inspect-ai", "openai"], check=True, stdout=sys.stderr)
+        subprocess.run(
+            [python, "-m", "pip", "install", "-qq", "inspect-ai", "openai"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         (folder / ".ready").touch()
     return python
 

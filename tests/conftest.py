@@ -60,11 +60,13 @@ class OpenAIDouble:
 
     The answer is "positive" when the message holds "love" or "thanks", else "negative"; messages with "Be wrong" are
     answered the wrong way. delay: seconds. fail: status to answer with, by call number from 1.
+    refuse: messages that hold this text get a 400.
     """
 
     def __init__(self, delay: float = 0.0) -> None:
         self.delay = delay
         self.fail: dict[int, int] = {}
+        self.refuse = ""
         self.calls = 0
         self.in_flight = 0
         self.most_in_flight = 0
@@ -97,6 +99,10 @@ class OpenAIDouble:
         self._ready.set()
         self._loop.run_forever()
         self._loop.run_until_complete(runner.cleanup())
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self._loop.close()
 
     async def _models(self, request: web.Request) -> web.Response:
@@ -115,6 +121,8 @@ class OpenAIDouble:
             if number in self.fail:
                 return web.json_response({"error": {"message": "made to fail"}}, status=self.fail[number])
             text = body["messages"][-1]["content"]
+            if self.refuse and self.refuse in text:
+                return web.json_response({"error": {"message": "refused"}}, status=400)
             good = "love" in text or "thanks" in text
             good ^= "Be wrong" in text
             answer = "positive" if good else "negative"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,78 @@ def test_wrong_settings_name_field_value_and_fix(tmp_path: Path, text: str, mess
     (tmp_path / "workbench.toml").write_text(text)
     with pytest.raises(SettingsError, match=message):
         load_settings(tmp_path, environ={})
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("gpu-box", "http://gpu-box:11434"),
+        ("gpu_box:8000/", "http://gpu_box:8000"),
+        ("gpu-box:", "http://gpu-box:11434"),
+        ("gpu-box/ollama", "http://gpu-box:11434/ollama"),
+        ("127.0.0.1", "http://127.0.0.1:11434"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0:8000", "http://127.0.0.1:8000"),
+        (":11434", "http://127.0.0.1:11434"),
+        ("[::1]", "http://[::1]:11434"),
+        ("::1", "http://[::1]:11434"),
+        ("[::]", "http://[::1]:11434"),
+        ("[::]:8000", "http://[::1]:8000"),
+        ("http://gpu-box", "http://gpu-box"),
+        ("http://0.0.0.0", "http://127.0.0.1"),
+        ("https://gpu-box/", "https://gpu-box"),
+        ("http://bücher.example:1", "http://bücher.example:1"),
+    ],
+)
+def test_ollama_host_is_read_as_ollama_reads_it(tmp_path: Path, given: str, url: str) -> None:
+    """Without a scheme the port is 11434; where a server listens to all, a client goes to this machine."""
+    assert load_settings(tmp_path, environ={"OLLAMA_HOST": given}).endpoint("ollama").urls == (url,)
+    (tmp_path / "workbench.toml").write_text(f'[endpoints.mine]\nkind = "ollama"\nurl = "{given}"\n', "utf-8")
+    assert load_settings(tmp_path, environ={}).endpoint("mine").urls == (url,)
+
+
+def test_other_kinds_keep_their_address(tmp_path: Path) -> None:
+    """Ollama's port is not given to other servers."""
+    environ = {"VLLM_BASE_URL": "gpu-box, http://0.0.0.0:8000/v1/"}
+    assert load_settings(tmp_path, environ=environ).endpoint("vllm").urls == (
+        "http://gpu-box",
+        "http://0.0.0.0:8000/v1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("http://gpu:80x0", "the port '80x0' is not a number from 1 to 65535"),
+        ("http://gpu:0", "the port '0'"),
+        ("http://gpu:65536", "the port '65536'"),
+        ("http://gpu:-1", "the port '-1'"),
+        ("http://", "it has no host"),
+        ("http://:8000", "':8000' is no host"),
+        ("http://gpu box:8000", "'gpu box' is no host"),
+        ("http://gpu..box", "'gpu..box' is no host"),
+        ("http://" + "a" * 64, "is no host"),
+        ("http://256.0.0.1", "'256.0.0.1' is no host"),
+        ("http://[::x]:8000", "is no host"),
+        ("http://[::1", "is no host"),
+        ("http://a:1:2", "is not an address"),
+        ("http://ab\u0000", "does not print"),
+        ("gpu,,box", "it has no host"),
+    ],
+)
+def test_wrong_addresses_name_setting_value_and_what_is_wrong(tmp_path: Path, given: str, message: str) -> None:
+    """A typo in an address is found when it is read, not when the first call is made."""
+    with pytest.raises(SettingsError, match=re.escape(message)) as caught:
+        load_settings(tmp_path, environ={"VLLM_BASE_URL": given})
+    assert str(caught.value).startswith("VLLM_BASE_URL (environment): ")
+    assert str(caught.value).endswith("write http://HOST:PORT or https://HOST.")
+
+
+def test_a_wrong_address_with_a_password_does_not_show_it(tmp_path: Path) -> None:
+    """The message about a wrong port must not print what stands before it."""
+    with pytest.raises(SettingsError, match="holds a password") as caught:
+        load_settings(tmp_path, environ={"VLLM_BASE_URL": "http://me:hunter2@gpu:80x0"})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_unknown_endpoint_lists_the_known(tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench import pricing
-from workbench.errors import CallError
+from workbench.errors import CallError, CallTimeoutError, StoppedError
 from workbench.records import Call, Chunk, Completion, Health, ModelInfo, Request, split_model
 from workbench.serving import Runtime, open_runtime
 
@@ -19,10 +22,19 @@ if TYPE_CHECKING:
     from workbench.calls import CallLog
     from workbench.settings import Settings
 
-__all__ = ["Client", "Outcome"]
+__all__ = ["Client", "Outcome", "stopped"]
 
 RETRIES = 3
 _LONGEST_WAIT = 60.0
+
+
+_TOKEN = uuid.uuid4().hex[:16]
+_numbers = itertools.count(1)
+
+
+def _call_id() -> str:
+    """Unique without asking the system each time: this interpreter, this process (after a fork), this call."""
+    return f"{_TOKEN}-{os.getpid():x}-{next(_numbers):x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +49,27 @@ class Outcome:
     attempts: int
     cost: float | None
 
-    def row(self, request: Request, info: ModelInfo | None = None, **fields: Any) -> Call:
-        """This call as a row of the log; `fields` are those of `records.Call` that only the caller knows."""
+    def row(
+        self, request: Request, info: ModelInfo | None = None, *, params: Mapping[str, Any] | None = None, **fields: Any
+    ) -> Call:
+        """This call as a row of the log; `fields` are those of `records.Call` that only the caller knows.
+
+        params: the request's, where the caller has them as a mapping already.
+        """
         completion, error = self.completion, self.error
+        params = request.params.to_mapping() if params is None else params
         if completion is None:
             message = " ".join(str(error).split())[:2000]
             return Call(
-                call_id=uuid.uuid4().hex, ended_at=time.time(), model=request.model, kind=request.kind,
-                params=request.params.to_mapping(), model_digest=info.digest if info else None,
+                call_id=_call_id(), ended_at=time.time(), model=request.model, kind=request.kind,
+                params=params, model_digest=info.digest if info else None,
                 server_version=info.server_version if info else None, request=request.text(),
                 error=type(error).__name__, error_message=message, attempts=self.attempts, **fields,
             )  # fmt: skip
         usage, timing = completion.usage, completion.timing
         return Call(
-            call_id=uuid.uuid4().hex, ended_at=timing.started_at + timing.total, model=request.model, kind=request.kind,
-            params=request.params.to_mapping(), model_digest=info.digest if info else None,
+            call_id=_call_id(), ended_at=timing.started_at + timing.total, model=request.model, kind=request.kind,
+            params=params, model_digest=info.digest if info else None,
             server_version=info.server_version if info else None, request=request.text(), text=completion.text,
             finish_reason=completion.finish_reason, prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens, cached_tokens=usage.cached_tokens,
@@ -59,6 +77,13 @@ class Outcome:
             first_token=timing.first_token, cost=self.cost, spent=self.cost, source=completion.source,
             attempts=self.attempts, **fields,
         )  # fmt: skip
+
+
+def stopped() -> Outcome:
+    """The outcome of a call that was cancelled before its answer."""
+    return Outcome(
+        None, StoppedError("the call was stopped before its answer came: interrupted or cancelled."), 1, None
+    )
 
 
 class Client:
@@ -93,7 +118,13 @@ class Client:
 
     async def describe(self, model: str) -> ModelInfo:
         """Digest, context length and server version of a model; raises CallError if it is not there."""
-        return await self.runtime(model).describe(split_model(model)[1])
+        endpoint, name = split_model(model)
+        info = await self.runtime(model).describe(name)
+        if info.digest is not None or info.origin:
+            return info
+        settings = self.settings.endpoints.get(endpoint)
+        parts = (self.runtime(model).kind, *(settings.urls if settings else ()), info.server_version or "")
+        return replace(info, origin=" ".join(parts))
 
     async def health(self, endpoint: str) -> Health:
         """Does this endpoint answer?"""
@@ -109,7 +140,9 @@ class Client:
             try:
                 completion = await runtime.complete(request)
             except CallError as error:
-                if not error.retryable or attempt > retries:
+                # a deadline that passed has cost all of its time: once more, not three times
+                most = min(retries, 1) if isinstance(error, CallTimeoutError) else retries
+                if not error.retryable or attempt > most:
                     return Outcome(None, error, attempt, None)
                 await self._sleep(self._wait(attempt, error.retry_after))
                 attempt += 1
@@ -118,7 +151,11 @@ class Client:
 
     async def complete(self, request: Request, *, retries: int = RETRIES, **fields: Any) -> Completion:
         """Send, log one row, and return the answer or raise the CallError. `fields`: see `records.Call`."""
-        outcome = await self.call(request, retries=retries)
+        try:
+            outcome = await self.call(request, retries=retries)
+        except asyncio.CancelledError:
+            self._write(stopped().row(request, **fields))
+            raise
         self._write(outcome.row(request, **fields))
         if outcome.error is not None:
             raise outcome.error
@@ -127,15 +164,18 @@ class Client:
 
     async def stream(self, request: Request, **fields: Any) -> AsyncIterator[Chunk]:
         """Pieces of text as they come; the last one carries the Completion. Logged once; a stream is not tried again."""
+        outcome = stopped()
         try:
-            async for chunk in self.runtime(request.model).stream(request):
-                if chunk.completion is not None:
-                    outcome = Outcome(chunk.completion, None, 1, self.cost(request.model, chunk.completion))
-                    self._write(outcome.row(request, **fields))
-                yield chunk
+            async with aclosing(self.runtime(request.model).stream(request)) as chunks:
+                async for chunk in chunks:
+                    if chunk.completion is not None:
+                        outcome = Outcome(chunk.completion, None, 1, self.cost(request.model, chunk.completion))
+                    yield chunk
         except CallError as error:
-            self._write(Outcome(None, error, 1, None).row(request, **fields))
+            outcome = Outcome(None, error, 1, None)
             raise
+        finally:
+            self._write(outcome.row(request, **fields))
 
     def cost(self, model: str, completion: Completion) -> float | None:
         """Dollars that making this answer cost, None if unknown."""

@@ -12,7 +12,7 @@ import pandas as pd
 from workbench import tables, weights
 from workbench.calls import CallLog
 from workbench.client import Client
-from workbench.errors import CallError, WorkbenchError
+from workbench.errors import InputError, WorkbenchError
 from workbench.prompts import FilePrompts
 from workbench.records import split_model
 from workbench.settings import Endpoint, Settings
@@ -68,7 +68,12 @@ class Diagnosis:
 
     def __str__(self) -> str:
         fixes = [f"{check.part}: {check.fix}" for check in self.checks if check.fix]
-        return "\n".join([tables.to_text(self.frame()), *(["", "How to fix or add:", *fixes] if fixes else [])])
+        return "\n".join(
+            [
+                tables.to_text(self.frame()),
+                *(["", "How to fix or add:", *map(tables.clean_text, fixes)] if fixes else []),
+            ]
+        )
 
     __repr__ = __str__
 
@@ -85,7 +90,13 @@ async def diagnose(settings: Settings, client: Client, prompts: FilePrompts, cal
 
 def _settings(settings: Settings) -> Check:
     chosen = str(settings.file) if settings.file else "no workbench.toml"
-    return Check("settings", chosen, "project folder", True, f"project {settings.project}, model {settings.model}")
+    detail = f"project {settings.project}, model {settings.model}"
+    try:
+        settings.endpoint(split_model(settings.model)[0])
+    except InputError as error:
+        fix = f"{error} WORKBENCH_MODEL (or model in workbench.toml) names the model that is asked if none is named."
+        return Check("settings", chosen, settings.sources["model"], False, detail, fix=fix)
+    return Check("settings", chosen, "project folder", True, detail)
 
 
 def _home(settings: Settings) -> Check:
@@ -103,7 +114,8 @@ def _prompts(settings: Settings, prompts: FilePrompts) -> Check:
         found = prompts.list()
     except WorkbenchError as error:
         return Check("prompts", str(settings.prompts), by, False, "unreadable", fix=str(error))
-    detail = f"{len(found)} prompts: {', '.join(p.ref for p in found[:5])}" if found else "none yet"
+    count = f"{len(found)} prompt{'' if len(found) == 1 else 's'}"
+    detail = f"{count}: {', '.join(p.ref for p in found[:5])}" if found else "none yet"
     fix = "" if found else "workbench prompt create NAME --text '… {{message}}'"
     return Check("prompts", str(settings.prompts), by, True, detail, fix=fix)
 
@@ -116,8 +128,9 @@ def _calls(calls: CallLog) -> Check:
     import duckdb
 
     return Check(
-        "call log", str(calls.folder), "WORKBENCH_HOME", True, f"{count:,} calls", f"DuckDB {duckdb.__version__}"
-    )
+        "call log", str(calls.folder), "WORKBENCH_HOME", True, f"{count:,} call{'' if count == 1 else 's'}",
+        f"DuckDB {duckdb.__version__}",
+    )  # fmt: skip
 
 
 def _weights(settings: Settings) -> Check:
@@ -132,15 +145,20 @@ async def _endpoint(endpoint: Endpoint, settings: Settings, client: Client) -> C
     part = f"endpoint {endpoint.name}"
     chosen = ", ".join(endpoint.urls) or endpoint.kind
     # the model that unnamed calls go to must work, even if it is only the default
-    wanted = endpoint.configured or split_model(settings.model)[0] == endpoint.name
+    wanted = endpoint.configured or settings.model.startswith(f"{endpoint.name}/")
+    broken = False if wanted else None
     if endpoint.name == "openai" and not endpoint.configured:
-        return Check(part, chosen, endpoint.by, None, "not configured", fix="set OPENAI_API_KEY (and OPENAI_BASE_URL)")
+        fix = "set OPENAI_API_KEY (and OPENAI_BASE_URL)"
+        return Check(part, chosen, endpoint.by, broken, "not configured", fix=fix)
     try:
         async with asyncio.timeout(_TIMEOUT):
             health = await client.health(endpoint.name)
     except TimeoutError:
-        return Check(part, chosen, endpoint.by, False if wanted else None, f"no answer within {_TIMEOUT:.0f} s")
-    except (CallError, WorkbenchError) as error:
-        return Check(part, chosen, endpoint.by, False if wanted else None, "does not answer", fix=str(error))
-    ok: bool | None = True if health.ok else (False if wanted else None)
+        return Check(part, chosen, endpoint.by, broken, f"no answer within {_TIMEOUT:.0f} s")
+    except WorkbenchError as error:
+        return Check(part, chosen, endpoint.by, broken, "does not answer", fix=str(error))
+    except Exception as error:  # noqa: BLE001  (one endpoint's fault must not hide what the others say)
+        fix = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return Check(part, chosen, endpoint.by, broken, "does not answer", fix=fix)
+    ok = True if health.ok else broken
     return Check(part, chosen, endpoint.by, ok, health.detail, health.version, "" if health.ok else health.fix)

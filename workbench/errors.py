@@ -20,7 +20,8 @@ Each message says what happened, what was probably meant and what to do. Catch t
     │   ├── OverloadedError           503, likewise
     │   ├── ServerError               other 5xx
     │   ├── IncompleteStreamError     the stream ended without its end
-    │   └── BadAnswerError            a 200 that is not an answer (HTML, broken JSON, no choices)
+    │   ├── BadAnswerError            a 200 that is not an answer (HTML, broken JSON, no choices)
+    │   └── StoppedError              the caller stopped waiting: interrupted or cancelled
     ├── WeightsError                  a model's weights cannot be fetched or do not match their sha256
     ├── RunError                      a comparison cannot start, resume or be read
     └── ReportError                   a notebook run failed; `path` is what it left
@@ -51,6 +52,7 @@ __all__ = [
     "RunError",
     "ServerError",
     "SettingsError",
+    "StoppedError",
     "WeightsError",
     "WorkbenchError",
 ]
@@ -95,7 +97,8 @@ class CallError(WorkbenchError):
     retryable: bool = False
 
     def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
-        super().__init__(message)
+        # a server's own words may hold terminal escapes; they are shown, not obeyed
+        super().__init__("".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in message))
         self.status = status
         self.retry_after = retry_after
 
@@ -154,6 +157,12 @@ class IncompleteStreamError(CallError):
 
 class BadAnswerError(CallError):
     """The server said 200, and what came is not an answer."""
+
+
+class StoppedError(CallError):
+    """The caller stopped waiting for the answer."""
+
+    retryable = True
 
 
 class WeightsError(WorkbenchError):

@@ -11,7 +11,7 @@ from functools import lru_cache
 from workbench.records import Usage
 from workbench.settings import Endpoint
 
-__all__ = ["call_cost", "has_price"]
+__all__ = ["call_cost"]
 
 
 def call_cost(endpoint: Endpoint, model: str, usage: Usage) -> float | None:
@@ -25,21 +25,15 @@ def call_cost(endpoint: Endpoint, model: str, usage: Usage) -> float | None:
     from genai_prices import Usage as PricedUsage
     from genai_prices import calc_price
 
-    priced = calc_price(
-        PricedUsage(
-            input_tokens=usage.prompt_tokens,
-            output_tokens=usage.completion_tokens,
-            cache_read_tokens=usage.cached_tokens,
-        ),
-        model_ref=model,
-        provider_api_url=endpoint.urls[0],
+    used = PricedUsage(
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        cache_read_tokens=usage.cached_tokens,
     )
-    return float(priced.total_price)
-
-
-def has_price(endpoint: Endpoint, model: str) -> bool:
-    """Whether a price is known for this model at this endpoint."""
-    return endpoint.kind in ("embedded", "scripted") or (bool(endpoint.urls) and _known(endpoint.urls[0], model))
+    try:
+        return float(calc_price(used, model_ref=model, provider_api_url=endpoint.urls[0]).total_price)
+    except (ValueError, TypeError):  # counts that contradict each other, such as more cached than prompt tokens
+        return None
 
 
 @lru_cache(maxsize=256)

@@ -216,12 +216,16 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What an endpoint says of a model; None where it does not say. digest: of the weights, hex."""
+    """What an endpoint says of a model; None where it does not say. digest: of the weights, hex.
+
+    origin: stands in for the digest where there is none: which server it was, so that two servers are never taken for one.
+    """
 
     model: str
     digest: str | None = None
     context_length: int | None = None
     server_version: str | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,13 +290,14 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class Variant:
     """One thing that is compared: a prompt version on a model with params. `digest` names the measurement:
-    it holds prompt digest, model, model digest and params, not the prompt's name or number."""
+    it holds prompt digest, model, model digest (or the server, where it gives no digest) and params."""
 
     prompt: Prompt
     model: str
     params: Params
     model_digest: str | None = None
     server_version: str | None = None
+    origin: str = ""
 
     @property
     def label(self) -> str:
@@ -302,7 +307,7 @@ class Variant:
     @property
     def digest(self) -> str:
         """SHA-256 of what determines the answers."""
-        return digest([self.prompt.digest, self.model, self.model_digest, self.params.to_mapping()])
+        return digest([self.prompt.digest, self.model, self.model_digest or self.origin, self.params.to_mapping()])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import difflib
 import getpass
+import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -211,7 +213,7 @@ def _endpoints(table: Any, layers: _Layers) -> dict[str, Endpoint]:
         chosen = layers.get(*url_names) if url_names else None
         key = layers.get(key_name) if key_name else None
         by = chosen[1] if chosen else key[1] if key and kind == "openai" else "default"
-        urls = tuple(_url(part, by) for part in chosen[0].split(",")) if chosen else ((url,) if url else ())
+        urls = tuple(_url(part, by, kind) for part in chosen[0].split(",")) if chosen else ((url,) if url else ())
         built = Endpoint(name, kind, urls, Secret(key[0]) if key else None, key_name, configured=by != "default", by=by)
         found[name] = _endpoint(name, own, layers, built) if own is not None else built
     for name, own in table.items():
@@ -251,25 +253,71 @@ def _endpoint(name: str, table: Any, layers: _Layers, base: Endpoint | None) -> 
         addresses, by = stronger.urls, stronger.by
     else:
         by = f"endpoints.{name} ({_FILE})"
-        addresses = tuple(_url(item, by) for item in urls) if urls else (base.urls if base else ())
+        addresses = tuple(_url(item, by, kind) for item in urls) if urls else (base.urls if base else ())
     return Endpoint(
         name, kind, addresses, Secret(key[0]) if key else None, key_name, concurrency, options, configured=True, by=by
     )
 
 
-def _url(text: str, by: str) -> str:
-    """A base address without a trailing slash; a bare host gets http://, as Ollama's OLLAMA_HOST allows."""
-    text = text.strip().rstrip("/")
-    if "://" not in text:
-        text = f"http://{text}"
-    scheme, _, rest = text.partition("://")
-    if scheme not in ("http", "https") or not rest:
-        raise SettingsError(f"{by}: {text!r} is not an address: write http://HOST:PORT or https://HOST.")
-    if "@" in rest.partition("/")[0]:
+def _url(text: str, by: str, kind: str) -> str:
+    """A base address without a trailing slash; a bare host gets http://.
+
+    Kind ollama follows OLLAMA_HOST: without http:// or https:// the port is 11434 unless there is one, and a server's
+    "every interface" (no host, 0.0.0.0, [::]) is this machine to its clients.
+    """
+    scheme, marked, rest = text.strip().partition("://")
+    if not marked:
+        scheme, rest = "http", text.strip()
+    end = re.search(r"[/?#]", rest)
+    authority, path = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
+    if "@" in authority:
         raise SettingsError(
             f"{by}: the address holds a password, which would show in logs: put the key into its own variable."
         )
-    return text
+    if _is_ip(authority, 6):
+        authority = f"[{authority}]"
+    parts = re.fullmatch(r"(\[[^][]*\]|[^][:]*)(?::(.*))?", authority)
+    host, port = (parts[1], parts[2] or "") if parts else ("", "")
+    if kind == "ollama" and authority:
+        port = port or ("" if marked else "11434")
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  (not bound)
+    wrong = ""
+    if scheme.lower() not in ("http", "https"):
+        wrong = f"{scheme}:// is neither http:// nor https://"
+    elif not text.isprintable():
+        wrong = "it holds a character that does not print"
+    elif not (parts and _is_host(host)):
+        wrong = f"{host or authority!r} is no host" if authority else "it has no host"
+    elif port and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
+        wrong = f"the port {port!r} is not a number from 1 to 65535"
+    if wrong:
+        raise SettingsError(f"{by}: {text!r} is not an address ({wrong}): write http://HOST:PORT or https://HOST.")
+    return f"{scheme.lower()}://{host}{':' if port else ''}{port}{path}".rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    """A name or address that can be looked up; IPv6 stands in brackets."""
+    if host.startswith("["):
+        return _is_ip(host[1:-1], 6)
+    if re.fullmatch(r"[0-9]+(\.[0-9]+){3}", host):
+        return _is_ip(host, 4)
+    try:
+        if host.isascii():
+            host.encode("idna")  # the length of each label, which the look-up would stumble over
+            return re.fullmatch(r"[A-Za-z0-9._~-]+", host) is not None
+        import idna
+
+        idna.encode(host.lower())
+    except UnicodeError:
+        return False
+    return True
+
+
+def _is_ip(text: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False
 
 
 def _read_toml(path: Path) -> tuple[Path | None, dict[str, Any]]:

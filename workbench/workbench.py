@@ -86,7 +86,7 @@ class Workbench:
 
     def _dataset_path(self, text: str) -> Path:
         folder = self.settings.datasets
-        if Path(text).suffix:
+        if Path(text).suffix in (".jsonl", ".ndjson", ".csv", ".parquet") or "/" in text or "\\" in text:
             given = Path(text).expanduser()
             for path in (given, self.settings.project / given, folder / given):
                 if path.is_file():
@@ -122,7 +122,7 @@ class Workbench:
         for model in chosen:
             self.settings.endpoint(split_model(model)[0])
         return [
-            Variant(p, m, Params.from_mapping(p.config.get("params", {}), f"{p.ref} config.params").merged(over))
+            Variant(p, m, Params.from_mapping(p.config.get("params") or {}, f"{p.ref} config.params").merged(over))
             for m in chosen
             for p in found
         ]
@@ -157,6 +157,8 @@ class Workbench:
         from workbench.evaluation.plan import make_plan
         from workbench.evaluation.scorers import as_scorer
 
+        if isinstance(scorers, str):
+            raise InputError(f"scorers = {scorers!r} must be a list, such as scorers=[{scorers!r}].")
         data = self.dataset(dataset)
         if limit is not None or split is not None:
             data = data.select(split=split, limit=limit, seed=seed)
@@ -184,6 +186,18 @@ class Workbench:
         result = Comparison(run, status=self._status(plan))
         result.save()
         return result
+
+    async def reusable(self, plan: Plan) -> int:
+        """How many answers of this plan are there from earlier runs. The models' endpoints are asked who they are; no call
+        is made."""
+        from workbench.evaluation.folder import latest_folder
+
+        plan = plan.resolved({model: await self.client.describe(model) for model in plan.models})
+        folder = latest_folder(self.settings.runs, plan)
+        if folder is None:
+            return 0
+        rows = (row for row in folder.rows() if row["error"] is None and not row["warmup"])
+        return len({(row["variant"], row["example"], row["repeat"]) for row in rows})
 
     def _status(self, plan: Plan) -> dict[str, str]:
         """A prompt version's labels, by digest: nothing is live without a release, whatever its labels say."""
@@ -225,4 +239,6 @@ class Workbench:
 def _params(params: Params | Mapping[str, Any] | None) -> Params:
     if params is None:
         return Params()
+    if not isinstance(params, (Params, Mapping)):
+        raise InputError(f"params = {params!r} must be Params or a dict, such as {{'temperature': 0}}.")
     return params if isinstance(params, Params) else Params.from_mapping(params)

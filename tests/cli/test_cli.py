@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,10 @@ kind = "scripted"
 [[endpoints.fake.options.rules]]
 match = "(?i)answer badly"
 answer = "no idea"
+[[endpoints.fake.options.rules]]
+model = "breaks"
+match = "order 7"
+error = "BadRequestError"
 [[endpoints.fake.options.rules]]
 match = "love|thanks"
 answer = "positive"
@@ -86,6 +91,11 @@ def test_compare_from_a_file(scripted: Path) -> None:
         (["compare", "--prompt", "tone@1", "--prompt", "tone@1", "--data", "reviews"], "is there twice"),
         (["compare", "--prompt", "tone@1", "--data", "reviews", "--limit", "0"], "limit"),
         (["compare", "missing.toml"], "missing.toml"),
+        (["compare", "--prompt", "tone@1", "--data", "reviews", "--json", "nodir/x.json"], "there is no folder"),
+        (["compare", "--prompt", "tone@1", "--data", "reviews", "--json", "."], "is a folder"),
+        (["compare", "--prompt", "tone@1", "--data", "reviews", "--json", ""], "is a folder"),
+        (["compare", "--prompt", "tone@1", "--data", "reviews", "--limit", "many"], "--limit"),
+        (["compare", "--promt", "tone@1"], "--promt"),
         (["report", "run", "ab_comparision"], "Did you mean 'ab_comparison'"),
         (["prompt", "create", "x/y", "--text", "a"], "x/y"),
         (["prompt", "create", "x", "--text", "a", "--params", '{"temprature": 1}'], "temprature"),
@@ -97,6 +107,7 @@ def test_wrong_input_exits_2_and_names_it(scripted: Path, arguments: list[str], 
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (scripted / ".workbench" / "calls").exists()
 
 
 def test_prompt_commands(scripted: Path) -> None:
@@ -105,6 +116,55 @@ def test_prompt_commands(scripted: Path) -> None:
     shown = workbench("prompt", "show", "tone").stdout
     assert "Positive or negative? {{message}}" in shown
     assert "say what is wanted" in shown
+
+
+def test_signs_that_act_on_a_terminal_are_shown_not_obeyed(project: Path) -> None:
+    """A prompt from elsewhere cannot clear the screen or set the title; its lines stay lines."""
+    created = workbench("prompt", "create", "odd", "--text", "one\x1b[2J {{a}}\ntwo", "-m", "say\x1b]0;x\x07")
+    assert created.returncode == 0, created.stderr
+    shown = workbench("prompt", "show", "odd").stdout
+    assert "\x1b" not in shown + workbench("prompt", "list").stdout
+    assert "one\N{SYMBOL FOR ESCAPE}[2J {{a}}\ntwo\n" in shown
+    assert "say\N{SYMBOL FOR ESCAPE}]0;x" in shown
+    wrong = workbench("compare", "--prompt", "odd", "--data", "a\u202eb\x9b2J.csv")
+    assert wrong.returncode == 2
+    assert not set("\x1b\x9b\u202e") & set(wrong.stderr)
+
+
+def test_compare_says_what_it_reuses(scripted: Path) -> None:
+    """Before the run: how much of it is there already, and how to have it measured anew."""
+    arguments = ("compare", "--prompt", "tone@1", "--prompt", "tone@2", "--data", "reviews", "--limit", "10")
+    line = "20 of 20 answers are there from earlier runs and are reused; --fresh measures anew."
+    assert "--fresh" not in workbench(*arguments).stdout
+    assert line in workbench(*arguments).stdout
+    assert line not in workbench(*arguments, "--fresh").stdout
+
+
+def test_compare_exits_1_when_calls_failed(scripted: Path) -> None:
+    """A script sees from the exit code that some answers are missing; the result is written all the same."""
+    done = workbench("compare", "--prompt", "tone@2", "--model", "fake/breaks", "--data", "reviews", "--json", "o.json")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert json.loads((scripted / "o.json").read_text())["variants"][0]["errors"] == 1
+
+
+def test_a_terminal_without_our_signs_shows_others(scripted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Windows console's code page must not lose a result that was paid for."""
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    command = [sys.executable, "-m", "workbench", "compare", "--prompt", "tone@1", "--data", "reviews", "--limit", "5"]
+    done = subprocess.run(command, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode("cp1252")
+    assert b"Verdict:" in done.stdout
+
+
+def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
+    """`workbench doctor | head -0` ends with a pipe's exit code and without a traceback."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:
+        command = [sys.executable, "-m", "workbench", "prompt", "list"]
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 141
+    assert done.stderr == ""
 
 
 def test_doctor_exit_code_tells_whether_configured_parts_answer(

@@ -52,9 +52,9 @@ def run(bench: Workbench, plan: Any, **options: Any) -> Any:
 
 
 def rows_of(project: Path, *, warmups: bool = False) -> list[dict[str, Any]]:
-    """All rows of all runs."""
+    """All answers of all runs."""
     found = [row for path in project.glob(".workbench/runs/*/*/rows-*.jsonl") for row in read_rows(path)]
-    return [row for row in found if warmups or not row["warmup"]]
+    return [row for row in found if (warmups or not row["warmup"]) and row["error"] is None]
 
 
 def test_better_prompt_wins_against_the_double(bench: Workbench, openai_double: OpenAIDouble) -> None:
@@ -145,8 +145,8 @@ def test_failures_in_a_row_stop_the_run(bench: Workbench, openai_double: OpenAID
     assert again.verdict.winner == "tone@2 · openai/m"
 
 
-def test_one_variant_that_fails_everywhere_is_a_sentence(bench: Workbench, openai_double: OpenAIDouble) -> None:
-    """A variant without any score gives no verdict and no crash."""
+def test_nothing_scored_is_a_sentence(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """A comparison without any score gives no verdict and no crash."""
     result = run(bench, plan_of(bench, primary=lambda text, example: None))
     assert result.winner is None
     assert result.table()[result.run.plan.primary.name].tolist() == ["unscored", "unscored"]
@@ -179,9 +179,7 @@ def test_examples_that_stand_in_a_prompt_are_left_out(bench: Workbench, openai_d
     assert "1 left out" in str(plan)
     result = run(bench, plan)
     assert result.verdict.contrasts[0].n == 39
-    assert not any(
-        "(order 0)" in json.dumps(body) and "For example" not in json.dumps(body) for body in openai_double.bodies
-    )
+    assert openai_double.calls == 78 + 2
 
 
 def test_worst_and_changed_show_both_answers(bench: Workbench) -> None:
@@ -311,3 +309,163 @@ def test_interrupt_leaves_a_usable_partial_result(bench: Workbench, openai_doubl
     kept = len(rows_of(bench.settings.project))
     assert 10 <= kept < 80
     assert run(bench, plan_of(bench)).summary["replayed"].sum() == kept
+
+
+def test_one_variant_that_fails_everywhere_is_a_sentence(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """The other one keeps its scores; the failed calls are counted, not scored, and no answer is made up for them."""
+    bench.prompts.create("tone", "Refuse this one. {{message}}")
+    openai_double.refuse = "Refuse this one"
+    result = run(bench, plan_of(bench, prompts=["tone@2", "tone@3"], limit=12))
+    assert result.winner is None
+    assert not result.complete
+    assert result.summary["errors"].tolist() == [0, 12]
+    assert result.summary["fresh"].tolist() == [12, 0]
+    assert "12 calls failed" in str(result)
+    assert len(result.worst(5)) == 0
+
+
+def test_failed_call_shows_as_failed_among_the_answers(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """Beside the other answers to an example, a failed call is named and not an empty or made-up answer."""
+    bench.prompts.create("tone", "Refuse this one. {{message}}")
+    openai_double.refuse = "Refuse this one"
+    result = run(bench, plan_of(bench, prompts=["tone@2", "tone@1", "tone@3"], limit=8))
+    assert set(result.worst(2)["tone@3 · openai/m"]) == {"(BadRequestError)"}
+
+
+def test_versions_that_swapped_their_numbers_are_measured_again(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """Rows belong to what was asked, not to a number: another home with the same texts the other way round starts anew."""
+    assert run(bench, plan_of(bench)).verdict.winner == "tone@2 · openai/m"
+    folder = bench.settings.prompts / "tone"
+    for path in folder.glob("*.md"):
+        path.unlink()
+    bench.prompts.create("tone", GOOD)
+    bench.prompts.create("tone", BAD)
+    again = run(bench, plan_of(bench))
+    assert again.verdict.contrasts[0].decision == "worse"
+    assert again.summary["replayed"].tolist() == [0, 0]
+
+
+def test_another_server_is_measured_again(
+    bench: Workbench, openai_double: OpenAIDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that gives no digest of its weights is told apart by its address: its answers stand for no other one's."""
+    run(bench, plan_of(bench))
+    with type(openai_double)() as other:
+        monkeypatch.setenv("OPENAI_BASE_URL", other.url)
+        result = run(Workbench(bench.settings.project), plan_of(Workbench(bench.settings.project)))
+        assert result.summary["fresh"].tolist() == [40, 40]
+        assert other.calls == 82
+
+
+def test_guardrail_follows_its_scorers_direction(bench: Workbench) -> None:
+    """A score of which less is better is broken by more of it, and the better variant does not win."""
+    from workbench import Guardrail, scorers
+
+    right = scorers.exact_match()
+    toxic = scorers.Scorer("toxicity", lambda text, example: 20.0 * (text == example.expected), higher_is_better=False)
+    plan = plan_of(bench, primary=right, scorers=[toxic], guardrails=[Guardrail("toxicity", 0.05)])
+    (contrast,) = run(bench, plan).verdict.contrasts
+    assert contrast.decision == "better"
+    assert contrast.guardrails[0].state == "broken"
+    assert run(bench, plan).winner is None
+
+
+def test_money_now_is_unknown_without_a_price(bench: Workbench) -> None:
+    """A model without a price spends an unknown sum, never 0."""
+    result = run(bench, plan_of(bench, limit=4))
+    assert result.to_mapping()["calls"]["usd_now"] is None
+    assert result.table()["cost/call"].tolist() == ["unknown", "unknown"]
+
+
+def test_answer_survives_an_interrupt_of_its_scorer(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """An answer that came is kept although its scoring was cancelled; resuming scores it and asks for the rest only."""
+
+    async def go() -> None:
+        scoring = asyncio.Event()
+
+        async def judge(text: str, example: Example) -> float:
+            scoring.set()
+            await asyncio.Event().wait()
+            return 1.0
+
+        task = asyncio.create_task(bench.compare(plan_of(bench, primary=judge, concurrency=4), progress=silent))
+        await scoring.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await bench.aclose()
+
+    asyncio.run(go())
+    kept = len(rows_of(bench.settings.project))
+    assert kept >= 1
+    assert run(bench, plan_of(bench)).summary["replayed"].sum() == kept
+
+
+def test_stopped_calls_are_rows_too(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """A call that is cancelled before its answer is in the log, as stopped."""
+
+    async def go() -> None:
+        openai_double.delay = 5.0
+        async with bench:
+            task = asyncio.create_task(bench.ask("hello", model="openai/m"))
+            while openai_double.calls == 0:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(go())
+    assert bench.calls.frame()["error"].tolist() == ["StoppedError"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "seed = -1"),
+        ({"concurrency": 2.5}, "concurrency = 2.5"),
+        ({"repeats": 0}, "repeats = 0"),
+        ({"repeats": 1.5}, "repeats = 1.5"),
+        ({"margin": "0.1"}, "margin = '0.1'"),
+        ({"margin": -0.1}, "margin = -0.1"),
+        ({"level": 1}, "level = 1"),
+        ({"timeout": 0}, "timeout = 0"),
+        ({"params": 5}, "params = 5"),
+        ({"scorers": "token_f1"}, "must be a list"),
+        ({"prompts": "tone@1"}, "take lists"),
+        ({"prompts": []}, "nothing to compare"),
+        ({"prompts": ["tone@1", "tone@1"]}, "is there twice"),
+        ({"control": "tone@9"}, "names none of the variants"),
+        ({"guardrails": ["x"]}, "Guardrail"),
+    ],
+)
+def test_wrong_options_are_named_before_anything_is_sent(
+    bench: Workbench, openai_double: OpenAIDouble, options: dict[str, Any], message: str
+) -> None:
+    """Each wrong value is an InputError that names it; no call is made."""
+    with pytest.raises(errors.InputError, match=message):
+        plan_of(bench, **options)
+    assert openai_double.calls == 0
+
+
+def test_scorers_that_cannot_work_are_refused(bench: Workbench, project: Path) -> None:
+    """A scorer with a column's name, two of one name, and one that needs answers that the data do not have."""
+    from workbench import scorers
+
+    (project / "datasets" / "bare.jsonl").write_text('{"message": "a message without an answer"}\n')
+    with pytest.raises(errors.InputError, match="name of a column"):
+        plan_of(bench, scorers=[scorers.Scorer("verdict", lambda text, example: 1.0)])
+    with pytest.raises(errors.InputError, match="one name among"):
+        plan_of(bench, primary="exact_match", scorers=["exact_match"])
+    with pytest.raises(errors.InputError, match="needs expected answers"):
+        plan_of(bench, dataset="bare")
+
+
+def test_short_fields_do_not_leave_examples_out(bench: Workbench, project: Path) -> None:
+    """A channel that a prompt mentions is no leak; only an example's own text is."""
+    lines = [
+        json.dumps({"message": f"love it, number {i}", "channel": "phone call", "expected": "positive"})
+        for i in range(6)
+    ]
+    (project / "datasets" / "calls.jsonl").write_text("\n".join(lines))
+    bench.prompts.create("tone", "In a phone call or a chat, which mood? {{message}} ({{channel}})")
+    assert plan_of(bench, prompts=["tone@3"], dataset="calls").left_out == ()

@@ -60,7 +60,9 @@ class Segment:
         host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40]
         self.path = self._folder / f"{self._prefix}-{host}-{self._pid}-{secrets.token_hex(4)}.jsonl"
         try:
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+            # without O_BINARY, Windows would write each newline as two bytes
+            self._descriptor = os.open(self.path, flags | getattr(os, "O_BINARY", 0), 0o600)
         except OSError as error:
             raise self._failed(error) from error
 

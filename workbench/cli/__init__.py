@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -9,20 +12,42 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 fine, 1 something failed, 2 wrong input, 130 interrupted."""
+    """Run the command line and exit: 0 fine, 1 something failed, 2 wrong input, 130 interrupted, 141 nobody reads on."""
+    # a terminal that lacks a sign of ours shows another one; it is no reason to lose a result
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        code = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader has gone (`| head`); what is still buffered would raise again when Python flushes it at exit
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                os.dup2(nowhere, stream.fileno())
+        code = 141
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    from cyclopts import CycloptsError
+
     from workbench.cli.app import build
 
-    app = build()
     try:
-        code = app(arguments, exit_on_error=True, print_error=True, result_action="return_value")
+        code = build()(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return 2
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
-        code = 130
+        return 130
     except Exception as error:
         from workbench.errors import InputError, WorkbenchError
+        from workbench.tables import clean_text
 
         if not isinstance(error, WorkbenchError):
             raise
-        print(f"error: {error}", file=sys.stderr)
-        code = 2 if isinstance(error, InputError) else 1
-    sys.exit(code if isinstance(code, int) else 0)
+        print(f"error: {clean_text(str(error))}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    return code if isinstance(code, int) else 0

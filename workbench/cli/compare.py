@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-__all__ = ["compare"]
+if TYPE_CHECKING:
+    from workbench.evaluation.plan import Plan
+    from workbench.workbench import Workbench
+
+__all__ = ["compare", "reuse_line"]
 
 _FIELDS = (
     "prompts", "models", "dataset", "primary", "scorers", "margin", "control", "repeats", "seed", "level", "limit", "split",
@@ -39,8 +44,8 @@ def compare(
 ) -> int:
     """Compare prompt versions on a data set: plan, progress, version-performance table and verdict.
 
-    Rows that were measured before are reused, so an interrupted comparison goes on where it stopped. Exit code 1 when it
-    stopped early, 130 when it was interrupted.
+    Rows that were measured before are reused, so an interrupted comparison goes on where it stopped. Exit code 0 when
+    every answer is there, 1 when it stopped early or some calls failed, 2 for wrong input, 130 when it was interrupted.
 
     Parameters
     ----------
@@ -88,7 +93,35 @@ def compare(
             raise InputError(
                 f"{flag} is missing (or {name} in a TOML file): say what to compare. See workbench compare --help."
             )
+    _check_target(json_file)
     return asyncio.run(_compare(options, json_file, fresh=fresh, plan_only=plan_only))
+
+
+def _check_target(json_file: str | None) -> None:
+    """Before anything is paid for, the result must have a place."""
+    from workbench.errors import InputError
+
+    if json_file is None or json_file == "-":
+        return
+    path = Path(json_file).expanduser().resolve()
+    if not json_file or path.is_dir():
+        raise InputError(f"--json {json_file!r} is a folder: name a file, such as --json {path / 'result.json'}.")
+    if not path.parent.is_dir():
+        raise InputError(f"--json {json_file!r}: there is no folder {path.parent}. Make it, or name another file.")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"--json {json_file!r}: {path.parent} cannot be written to. Name a file in a folder of yours.")
+
+
+async def reuse_line(bench: Workbench, plan: Plan) -> str:
+    """What to say of the plan's answers that are there from earlier runs; empty if there are none."""
+    reused = await bench.reusable(plan)
+    are = "is" if reused == 1 else "are"
+    return (
+        f"{reused:,} of {plan.estimate.calls:,} answers {are} there from earlier runs and {are} reused; "
+        "--fresh measures anew."
+        if reused
+        else ""
+    )
 
 
 def _read(file: Path | None) -> dict[str, Any]:
@@ -122,10 +155,12 @@ async def _compare(options: dict[str, Any], json_file: str | None, *, fresh: boo
         print(plan, end="\n\n", file=out, flush=True)
         if plan_only:
             return 0
+        if not fresh and (line := await reuse_line(bench, plan)):
+            print(line, end="\n\n", file=out, flush=True)
         result = await bench.compare(plan, fresh=fresh)
+        if json_file is not None and json_file != "-":
+            result.save(json_file)
         print(result, file=out)
         if json_file == "-":
             print(json.dumps(result.to_mapping(), indent=2))
-        elif json_file:
-            result.save(json_file)
     return 0 if result.complete else 130 if result.run.stopped == "interrupted" else 1

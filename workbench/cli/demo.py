@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from workbench.cli.compare import reuse_line
 
 if TYPE_CHECKING:
     from workbench.settings import Settings
@@ -40,7 +43,7 @@ def demo(*, model: str | None = None, limit: int | None = None, out: Path | None
     from workbench.reporting import run_notebook
     from workbench.settings import DEFAULT_MODEL, load_settings
     from workbench.starter import DEMO_DATASET, DEMO_PROMPT, ensure_demo, find_notebook
-    from workbench.workbench import Workbench
+    from workbench.tables import clean_text
 
     settings = load_settings()
     model = model or DEFAULT_MODEL
@@ -48,10 +51,8 @@ def demo(*, model: str | None = None, limit: int | None = None, out: Path | None
         print(f"Copied the demo's {path.parent.name}/{path.name} into this project.")
     if split_model(model)[0] == "embedded" and "." not in model:
         _fetch(settings, split_model(model)[1])
-    bench = Workbench(settings=settings)
-    prompts = [prompt.ref for prompt in bench.prompts.versions(DEMO_PROMPT)]
-    options: dict[str, Any] = {"prompts": prompts, "models": [model], "dataset": DEMO_DATASET, "limit": limit}
-    print(bench.plan(**options), end="\n\n", flush=True)
+    options: dict[str, Any] = {"models": [model], "dataset": DEMO_DATASET, "limit": limit}
+    options["prompts"] = asyncio.run(_announce(settings, DEMO_PROMPT, options, fresh=fresh))
     page = out or settings.reports / "demo.html"
     with tempfile.TemporaryDirectory(prefix="workbench-") as folder, _progress(Path(folder), default_reporter()) as env:
         saved = Path(folder) / "result.json"
@@ -67,9 +68,23 @@ def demo(*, model: str | None = None, limit: int | None = None, out: Path | None
     if text:
         print(text)
     if report.error:
-        print(f"error: {report.error}", file=sys.stderr)
+        print(f"error: {clean_text(report.error)}", file=sys.stderr)
     print(f"Report: {report.html.resolve()}")
     return 0 if report.status == "completed" else 130 if report.status == "interrupted" else 1
+
+
+async def _announce(settings: Settings, prompt: str, options: dict[str, Any], *, fresh: bool) -> list[str]:
+    """Print the plan, and what of it is there already; returns the prompt's versions. All is closed at its end, so that
+    the notebook's kernel has the files to itself."""
+    from workbench.workbench import Workbench
+
+    async with Workbench(settings=settings) as bench:
+        prompts = [version.ref for version in bench.prompts.versions(prompt)]
+        plan = bench.plan(prompts=prompts, **options)
+        print(plan, end="\n\n", flush=True)
+        if not fresh and (line := await reuse_line(bench, plan)):
+            print(line, end="\n\n", flush=True)
+    return prompts
 
 
 def _fetch(settings: Settings, name: str) -> None:

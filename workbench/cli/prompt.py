@@ -46,17 +46,19 @@ def show(ref: str) -> None:
     ref
         NAME, NAME@3 or NAME@label.
     """
+    from workbench.tables import clean_text
+
     prompt = _prompts().get(ref)
-    print(f"{prompt.ref}  ({prompt.kind}, {prompt.digest[:12]}, by {prompt.author}, {prompt.created_at})")
+    lines = [f"{prompt.ref}  ({prompt.kind}, {prompt.digest[:12]}, by {prompt.author}, {prompt.created_at})"]
     if prompt.message:
-        print(prompt.message)
+        lines.append(prompt.message)
     if prompt.config:
-        print(f"config: {json.dumps(dict(prompt.config))}")
-    print()
-    for message in prompt.messages:
-        print(f"[{message.role}]\n{message.content}\n")
+        lines.append(f"config: {json.dumps(dict(prompt.config))}")
+    lines += ["", *(f"[{message.role}]\n{message.content}\n" for message in prompt.messages)]
     if prompt.text:
-        print(prompt.text)
+        lines.append(prompt.text)
+    # a prompt may come from elsewhere: its signs are shown, not obeyed
+    print(clean_text("\n".join(lines)))
 
 
 @app.command

@@ -37,6 +37,7 @@ def run(
     from workbench.reporting import run_notebook
     from workbench.settings import load_settings
     from workbench.starter import find_notebook
+    from workbench.tables import clean_text
 
     settings = load_settings()
     notebook = find_notebook(settings, name)
@@ -44,7 +45,7 @@ def run(
     report = run_notebook(notebook, _parameters(parameter or []), out=page, timeout=timeout, cwd=settings.project)
     print(f"{report.status} in {report.seconds:.0f} s: {report.html}")
     if report.error:
-        print(f"error: {report.error}")
+        print(f"error: {clean_text(report.error)}")
     return 0 if report.status == "completed" else 130 if report.status == "interrupted" else 1
 
 

@@ -62,8 +62,8 @@ class Comparison:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned row is there."""
-        return self.run.stopped is None
+        """Whether every planned answer is there."""
+        return self.run.measurements.done == self.run.measurements.total
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -96,8 +96,8 @@ class Comparison:
             "n": int(worked.sum()),
             "unscored": int((worked & np.isnan(primary)).sum()),
             "errors": int((there & failed).sum()),
-            "fresh": int((state == FRESH).sum()),
-            "replayed": int((state == REPLAYED).sum()),
+            "fresh": int(((state == FRESH) & worked).sum()),
+            "replayed": int(((state == REPLAYED) & worked).sum()),
             "oldest": datetime.fromtimestamp(float(times.min()), UTC) if len(times) else None,
             "verdict": self._decision(variant.label),
             "status": self._status.get(variant.prompt.digest, "not released"),
@@ -163,6 +163,14 @@ class Comparison:
         """One row for each variant, example and repeat that was measured, with request, answer and scores (score_NAME)."""
         return self._rows(None)
 
+    def latencies(self) -> pd.DataFrame:
+        """Seconds of every answer: columns variant and latency. Nothing is read from disk."""
+        numbers = self.run.measurements
+        parts = [numbers.latency[numbers.of(label)].ravel() for label in numbers.variants]
+        labels = np.repeat(np.asarray(numbers.variants, dtype=object), [len(part) for part in parts])
+        frame = pd.DataFrame({"variant": labels, "latency": np.concatenate(parts)})
+        return frame.dropna(ignore_index=True)
+
     def worst(self, n: int = 5, *, variant: str | None = None) -> pd.DataFrame:
         """The n examples where a variant lost most against the control on the primary score, with all answers.
 
@@ -178,10 +186,12 @@ class Comparison:
         """The primary score by a metadata field: one row for each value and variant, with interval and n (examples)."""
         plan, numbers = self.run.plan, self.run.measurements
         values = [plan.dataset[int(i)].metadata.get(key) for i in plan.indices]
+        if key in ("variant", "low", "high", "n", plan.primary.name):
+            raise InputError(f"metadata {key!r} has the name of a column of this table: rename it in the data set.")
         if all(value is None for value in values):
             known = sorted({name for i in plan.indices[:50] for name in plan.dataset[int(i)].metadata})
             raise InputError(f"no example has metadata {key!r}. There is: {', '.join(known) or 'no metadata at all'}.")
-        texts = np.asarray(["(none)" if value is None else str(value) for value in values])
+        texts = np.asarray(["(none)" if value is None else str(value) for value in values], dtype=object)
         rows = []
         for value in sorted(set(texts)):
             inside = np.flatnonzero(texts == value)
@@ -223,7 +233,7 @@ class Comparison:
             }
             for label in numbers.variants:
                 mine = answers[(answers["example"] == index) & (answers["variant"] == label)]
-                row[label] = str(mine["text"].iloc[0]).strip() if len(mine) else ""
+                row[label] = _answer(mine)
             result.append(row)
         return pd.DataFrame(result, columns=["example", "input", "expected", "delta", *numbers.variants])
 
@@ -259,10 +269,10 @@ class Comparison:
         notes = []
         if self.run.stopped:
             notes.append(
-                f"This run is partial ({numbers.done:,} of {numbers.total:,} calls): {self.run.stopped}. "
-                "Run the same again to go on where it stopped."
+                f"This run is partial ({numbers.done:,} of {numbers.total:,} answers): {self.run.stopped}. "
+                "Run the same again, without fresh, to go on where it stopped."
             )
-        fresh, replayed = int((numbers.state == FRESH).sum()), int((numbers.state == REPLAYED).sum())
+        fresh, replayed = (int(((numbers.state == state) & numbers.worked).sum()) for state in (FRESH, REPLAYED))
         if replayed:
             oldest = datetime.fromtimestamp(float(np.nanmin(numbers.at)), UTC)
             notes.append(
@@ -273,7 +283,9 @@ class Comparison:
             notes.append(f"{len(plan.left_out)} examples were left out because their text occurs in a compared prompt.")
         failed = int(numbers.failed.sum())
         if failed:
-            notes.append(f"{failed:,} calls failed; they are unscored, and are asked again when this is run again.")
+            notes.append(
+                f"{failed:,} calls failed; they are unscored, and are asked again when this is run again, without fresh."
+            )
         return notes
 
     def to_mapping(self) -> dict[str, Any]:
@@ -290,7 +302,7 @@ class Comparison:
             "winner": self.verdict.winner,
             "variants": [record | {"label": v.label} for record, v in zip(records, plan.variants, strict=True)],
             "dataset": {"name": plan.dataset.name, "digest": plan.dataset.digest, "examples": len(plan.indices)},
-            "calls": {"planned": numbers.total, "there": numbers.done, "usd_now": _sum(numbers.spent)},
+            "calls": {"planned": numbers.total, "there": numbers.done, "usd_now": self.run.spent},
             "notes": self.notes(),
             "text": str(self),
         }
@@ -332,9 +344,12 @@ def _mean_if_all(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) and not np.isnan(values).any() else float("nan")
 
 
-def _sum(values: np.ndarray) -> float | None:
-    total = float(values.sum())
-    return None if np.isnan(total) else total
+def _answer(rows: pd.DataFrame) -> str:
+    """What one variant answered to one example: the first answer among its repeats, or why there is none."""
+    worked = rows[rows["error"].isna()] if len(rows) else rows
+    if len(worked):
+        return str(worked["text"].iloc[0]).strip()
+    return f"({rows['error'].iloc[0]})" if len(rows) else "(not asked)"
 
 
 def _missing(value: Any) -> bool:

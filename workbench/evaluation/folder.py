@@ -5,9 +5,8 @@ The rows are the only write-ahead record; everything else can be made again from
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from workbench.errors import RunError
 from workbench.evaluation.plan import Plan
 from workbench.records import asdict_prompt
 
-__all__ = ["RunFolder", "open_folder"]
+__all__ = ["RunFolder", "describe", "latest_folder", "open_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +37,49 @@ class RunFolder:
     def write(self, name: str, value: Any) -> Path:
         """Write a JSON file whole or not at all."""
         target = self.path / name
-        descriptor, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}-")
+        temporary = self.path / f".{name}-{secrets.token_hex(4)}"
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            temporary.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
+            temporary.replace(target)
+        except OSError as error:
+            raise RunError(
+                f"{target} cannot be written: {error}. All rows are kept; free some space or choose another."
+            ) from None
+        finally:
+            temporary.unlink(missing_ok=True)
         return target
+
+
+def latest_folder(runs: Path, plan: Plan) -> RunFolder | None:
+    """The latest folder of this plan, None if it was never run."""
+    name = _name(plan)
+    numbers = [int(item.name) for item in (runs / name).glob("*") if item.name.isdigit()]
+    return RunFolder(runs / name / str(max(numbers)), f"{name}/{max(numbers)}") if numbers else None
 
 
 def open_folder(runs: Path, plan: Plan, *, fresh: bool) -> RunFolder:
     """The latest folder of this plan (to go on or to reuse), or with `fresh` a new one.
 
-    The plan's digest names it, so equal measurements meet in one place. Raises RunError if another process runs it now.
+    The plan's digest names it, so equal measurements meet in one place. Raises RunError if it cannot be made.
     """
-    name = f"{re.sub(r'[^A-Za-z0-9_.]+', '-', plan.dataset.name)[:60]}-{plan.digest[:16]}"
-    parent = runs / name
-    numbers = sorted(int(item.name) for item in parent.glob("*") if item.name.isdigit()) if parent.is_dir() else []
-    number = (numbers[-1] if numbers else 0) + (1 if fresh or not numbers else 0)
-    path = parent / str(number)
+    folder = latest_folder(runs, plan)
+    if folder is None or fresh:
+        name, number = _name(plan), 1 if folder is None else int(folder.path.name) + 1
+        folder = RunFolder(runs / name / str(number), f"{name}/{number}")
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
-            f"the run's folder {path} cannot be made: {error}. Point WORKBENCH_HOME to a folder you may write."
+            f"the run's folder {folder.path} cannot be made: {error}. Point WORKBENCH_HOME to a folder you may write."
         ) from None
-    folder = RunFolder(path, f"{name}/{number}")
-    if not (path / "plan.json").is_file():
+    if not (folder.path / "plan.json").is_file():
         folder.write("plan.json", describe(plan))
     return folder
+
+
+def _name(plan: Plan) -> str:
+    words = re.sub(r"[^A-Za-z0-9_.]+", "-", plan.dataset.name).strip("-.")[:60]
+    return f"{words or 'data'}-{plan.digest[:16]}"
 
 
 def describe(plan: Plan) -> dict[str, Any]:

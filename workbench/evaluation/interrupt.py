@@ -11,10 +11,13 @@ from typing import Any
 
 __all__ = ["on_interrupt"]
 
+_running: list[Callable[[], Any]] = []
+_before: list[Any] = []
+
 
 @contextmanager
 def on_interrupt(stop: Callable[[], Any]) -> Iterator[None]:
-    """Within the block, the first SIGINT calls `stop` in place of raising KeyboardInterrupt.
+    """Within the block, the first SIGINT calls `stop` in place of raising KeyboardInterrupt; blocks may overlap.
 
     Only the main thread can do this; elsewhere the block changes nothing. `stop` runs in a signal handler: it should
     only hand over to the event loop (`loop.call_soon_threadsafe`).
@@ -22,15 +25,26 @@ def on_interrupt(stop: Callable[[], Any]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        stop()
-
-    signal.signal(signal.SIGINT, handler)
+    _running.append(stop)
+    if not _before:
+        _before.append(signal.signal(signal.SIGINT, _handle))
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is handler:
+        _running.remove(stop)
+        if not _running:
+            _restore()
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    _restore()
+    for stop in tuple(_running):
+        stop()
+
+
+def _restore() -> None:
+    """Give the signal back, unless someone else has taken it meanwhile."""
+    if _before:
+        before = _before.pop()
+        if signal.getsignal(signal.SIGINT) is _handle:
             signal.signal(signal.SIGINT, before)

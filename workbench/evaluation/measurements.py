@@ -26,7 +26,6 @@ class Measurements:
         self.latency = np.full(shape, np.nan)
         self.first_token = np.full(shape, np.nan)
         self.cost = np.full(shape, np.nan)
-        self.spent = np.zeros(shape)
         self.at = np.full(shape, np.nan)
         self.state = np.zeros(shape, dtype=np.uint8)
         self.failed = np.zeros(shape, dtype=bool)
@@ -43,7 +42,6 @@ class Measurements:
         latency: float | None,
         first_token: float | None,
         cost: float | None,
-        spent: float | None,
         failed: bool,
     ) -> None:
         """Put one row in its place; a later row for the same place replaces it."""
@@ -54,7 +52,6 @@ class Measurements:
         self.latency[place] = np.nan if latency is None else latency
         self.first_token[place] = np.nan if first_token is None else first_token
         self.cost[place] = np.nan if cost is None else cost
-        self.spent[place] = (spent or 0.0) if state == FRESH else 0.0
         self.at[place] = at
         self.state[place] = state
         self.failed[place] = failed
@@ -69,9 +66,14 @@ class Measurements:
         return self._index[variant]
 
     @property
+    def worked(self) -> np.ndarray:
+        """(variants, examples, repeats) of True where an answer is there."""
+        return np.asarray((self.state != MISSING) & ~self.failed)
+
+    @property
     def done(self) -> int:
-        """Rows that are there."""
-        return int(np.count_nonzero(self.state))
+        """Answers that are there; a failed call is none."""
+        return int(np.count_nonzero(self.worked))
 
     @property
     def total(self) -> int:

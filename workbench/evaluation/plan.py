@@ -22,9 +22,9 @@ from workbench.evaluation.datasets import Dataset
 from workbench.evaluation.scorers import Scorer
 from workbench.evaluation.verdict import Guardrail
 from workbench.prompts import render
-from workbench.records import ModelInfo, Prompt, Request, Usage, Variant, digest, split_model
+from workbench.records import ModelInfo, Params, Prompt, Request, Usage, Variant, digest, split_model
 
-__all__ = ["Estimate", "Plan", "make_plan", "request_for"]
+__all__ = ["Estimate", "Plan", "make_plan", "request_for", "seeded"]
 
 _CHARS_PER_TOKEN = (4.5, 3.0)
 _UNBOUNDED_OUTPUT = 512
@@ -32,6 +32,11 @@ _UNBOUNDED_OUTPUT = 512
 _EMBEDDED_SECONDS = (0.008, 0.02)
 _ASSUMED_DISCORDANCE = 0.2
 _LEAK_CHARS = 12
+# of Comparison.summary and Comparison.table
+_COLUMNS = frozenset((
+    "prompt", "version", "model", "latency_p50", "first_token_p50", "cost_per_call", "n", "unscored", "errors", "fresh",
+    "replayed", "oldest", "verdict", "status", "variant", "example", "repeat",
+))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class Estimate:
     usd: tuple[float, float] | None
     minutes: float | None
     minutes_basis: str
+    unpriced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Plan:
         afterwards (scorers, margin, level) and how fast it goes (concurrency) are not in it."""
         return digest(
             {
-                "variants": [variant.digest for variant in self.variants],
+                "variants": [[variant.label, variant.digest] for variant in self.variants],
                 "dataset": self.dataset.digest,
                 "left_out": list(self.left_out),
                 "repeats": self.repeats,
@@ -96,7 +102,12 @@ class Plan:
         return replace(
             self,
             variants=tuple(
-                replace(v, model_digest=infos[v.model].digest, server_version=infos[v.model].server_version)
+                replace(
+                    v,
+                    model_digest=infos[v.model].digest,
+                    server_version=infos[v.model].server_version,
+                    origin=infos[v.model].origin,
+                )
                 for v in self.variants
             ),
         )
@@ -109,7 +120,7 @@ class Plan:
             calls.prompt_tokens[1] + calls.completion_tokens[1],
         )
         if usd is None:
-            money = "unknown (no price for " + ", ".join(self.models) + ")"
+            money = "unknown (no price for " + ", ".join(self.estimate.unpriced) + ")"
         else:
             money = tables.format_money(usd[1]) if usd[0] == usd[1] else " to ".join(map(tables.format_money, usd))
         if calls.minutes is None:
@@ -119,16 +130,20 @@ class Plan:
         examples = f"{len(self.indices)} of {self.dataset.name}"
         if self.left_out:
             examples += f" ({len(self.left_out)} left out: their text occurs in a compared prompt)"
-        seen = f"differences from about {self.smallest_difference:.2f}"
+        if math.isfinite(self.smallest_difference):
+            seen = f"differences from about {self.smallest_difference:.2f} "
+            seen += f"(80% power, if {_ASSUMED_DISCORDANCE:.0%} of the examples are judged differently)"
+        else:
+            seen = "no difference: there are too few examples"
         pairs = [
             ("variants", "; ".join(v.label + (" (control)" if v.label == self.control else "") for v in self.variants)),
             ("examples", examples + (f", {self.repeats} repeats each" if self.repeats > 1 else "")),
             ("decided by", f"{self.primary.name}, margin ±{self.margin:g}, {self.level:.0%} intervals"),
-            ("calls", f"{calls.calls:,}"),
+            ("calls", f"{calls.calls:,}, and {len(self.variants)} to warm up"),
             ("tokens", f"{low:,} to {high:,}"),
             ("cost", money),
             ("time", time),
-            ("can see", f"{seen} (80% power, if {_ASSUMED_DISCORDANCE:.0%} of the examples are judged differently)"),
+            ("can see", seen),
         ]
         if self.guardrails:
             pairs.insert(3, ("guardrails", ", ".join(f"{g.name} within {g.margin:g}" for g in self.guardrails)))
@@ -146,12 +161,15 @@ class Plan:
         return tables.to_html(frame, caption="Plan: what this comparison would do. Nothing was sent yet.")
 
 
-def request_for(variant: Variant, inputs: Mapping[str, Any], *, seed: int, timeout: float) -> Request:
-    """The request that asks `variant` about these inputs (only those the prompt names are used)."""
+def seeded(params: Params, seed: int) -> Params:
+    """The same params with this seed; one of their own is moved by it, so that repeats differ."""
+    return replace(params, seed=seed if params.seed is None else params.seed + seed)
+
+
+def request_for(variant: Variant, inputs: Mapping[str, Any], params: Params, timeout: float) -> Request:
+    """The request that asks `variant` about these inputs (only those the prompt names are used), with seeded params."""
     prompt = variant.prompt
     kind, messages, text = render(prompt, {name: inputs[name] for name in prompt.variables if name in inputs})
-    params = variant.params
-    params = replace(params, seed=seed if params.seed is None else params.seed + seed)
     return Request(variant.model, kind, messages, text, params, timeout)
 
 
@@ -177,7 +195,8 @@ def make_plan(
 
     cost(model, usage): dollars. typical(model): (seconds, output tokens) of earlier calls. workers(model): calls at once.
     """
-    _check_numbers(margin=margin, repeats=repeats, level=level, timeout=timeout, concurrency=concurrency)
+    _check_numbers(margin=margin, level=level, timeout=timeout)
+    _check_counts(repeats=(repeats, 1), seed=(seed, 0), concurrency=(concurrency, 1))
     if not variants:
         raise InputError("there is nothing to compare: pass prompts=[...] and models=[...].")
     labels = [variant.label for variant in variants]
@@ -189,6 +208,21 @@ def make_plan(
     names = [item.name for item in scorers]
     if len(set(names)) < len(names):
         raise InputError(f"two scorers have one name among {', '.join(names)}: rename one with scorer.named('…').")
+    taken = sorted(_COLUMNS.intersection(names))
+    if taken:
+        raise InputError(
+            f"scorer {taken[0]!r} has the name of a column of the table: rename it with scorer.named('…')."
+        )
+    for given in guardrails:
+        if not isinstance(given, Guardrail):
+            raise InputError(
+                f"guardrails holds {given!r}: each must be a Guardrail, such as Guardrail('token_f1', 0.05)."
+            )
+    direction = {item.name: item.higher_is_better for item in scorers}
+    guardrails = [
+        replace(item, higher_is_better=direction.get(item.name, True)) if item.measure == "score" else item
+        for item in guardrails
+    ]
     for guardrail in guardrails:
         if guardrail.measure == "score" and guardrail.name not in names:
             raise InputError(
@@ -202,13 +236,24 @@ def make_plan(
                 f"Its inputs are {', '.join(dataset.inputs)}: rename the column or the variable."
             )
     prompts = list({variant.prompt.digest: variant.prompt for variant in variants}.values())
-    indices, left_out, chars = _scan(dataset, prompts)
+    indices, left_out, chars, expected = _scan(dataset, prompts)
     if not len(indices):
         raise InputError(
             f"data set {dataset.name!r} has no example left: the texts of all {len(dataset)} occur in the compared "
             "prompts. Use other examples in the prompts or another data set."
         )
     notes = []
+    for item in scorers:
+        if item.needs_expected and not expected:
+            raise InputError(
+                f"scorer {item.name!r} needs expected answers, and no example of {dataset.name!r} has one: add a column "
+                "'expected', or use another scorer."
+            )
+        if item.needs_expected and expected < len(indices):
+            notes.append(
+                f"{len(indices) - expected} examples have no expected answer: {item.name} leaves them unscored"
+            )
+    notes += [f"{p.ref} has no variables: it asks the same of every example" for p in prompts if not p.variables]
     unused = [name for name in dataset.inputs if not any(name in prompt.variables for prompt in prompts)]
     if unused:
         notes.append(f"input {', '.join(unused)} of the data set is used by no prompt")
@@ -226,19 +271,26 @@ def make_plan(
     )  # fmt: skip
 
 
-def _check_numbers(*, margin: float, repeats: int, level: float, timeout: float, concurrency: int | None) -> None:
+def _check_numbers(*, margin: float, level: float, timeout: float) -> None:
+    for name, value in (("margin", margin), ("level", level), ("timeout", timeout)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputError(f"{name} = {value!r} must be a number.")
     if not 0 <= margin < math.inf:
         raise InputError(
             f"margin = {margin!r} must be 0 or more: the difference of the primary score that does not matter."
         )
-    if repeats < 1:
-        raise InputError(f"repeats = {repeats!r} must be at least 1.")
     if not 0.5 <= level < 1:
         raise InputError(f"level = {level!r} must be from 0.5 to below 1, such as 0.95.")
     if not timeout > 0:
         raise InputError(f"timeout = {timeout!r} must be more than 0 seconds.")
-    if concurrency is not None and concurrency < 1:
-        raise InputError(f"concurrency = {concurrency!r} must be at least 1.")
+
+
+def _check_counts(**counts: tuple[int | None, int]) -> None:
+    for name, (value, least) in counts.items():
+        if value is None and name == "concurrency":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(f"{name} = {value!r} must be a whole number from {least}.")
 
 
 def _pick_control(control: str | None, variants: Sequence[Variant]) -> str:
@@ -254,23 +306,29 @@ def _pick_control(control: str | None, variants: Sequence[Variant]) -> str:
     return matches[0]
 
 
-def _scan(dataset: Dataset, prompts: Sequence[Prompt]) -> tuple[np.ndarray, tuple[str, ...], dict[str, float]]:
-    """(positions that take part, ids left out, mean characters of the inputs by prompt digest)."""
+def _scan(dataset: Dataset, prompts: Sequence[Prompt]) -> tuple[np.ndarray, tuple[str, ...], dict[str, float], int]:
+    """(positions that take part, ids left out, mean characters of the inputs by prompt digest, how many have an expected)."""
     haystack = " \x00 ".join(
         _normal(part) for prompt in prompts for part in (prompt.text, *(m.content for m in prompt.messages)) if part
     )
+    asked = {name for prompt in prompts for name in prompt.variables}
     kept: list[int] = []
     left_out: list[str] = []
+    expected = 0
     chars = dict.fromkeys((prompt.digest for prompt in prompts), 0.0)
     for index, example in enumerate(dataset):
-        if any(_occurs(value, haystack) for value in example.inputs.values()):
+        # the longest text is what the example is about; short fields such as a channel occur in prompts by chance
+        texts = [value for name, value in example.inputs.items() if name in asked and isinstance(value, str)]
+        if texts and _occurs(max(texts, key=len), haystack):
             left_out.append(example.id)
             continue
         kept.append(index)
+        expected += example.expected is not None
         for prompt in prompts:
             chars[prompt.digest] += sum(len(str(example.inputs[name])) for name in prompt.variables)
     count = max(1, len(kept))
-    return np.asarray(kept, dtype=np.int64), tuple(left_out), {key: total / count for key, total in chars.items()}
+    means = {key: total / count for key, total in chars.items()}
+    return np.asarray(kept, dtype=np.int64), tuple(left_out), means, expected
 
 
 def _normal(text: str) -> str:
@@ -278,11 +336,9 @@ def _normal(text: str) -> str:
     return f" {' '.join(words)} "
 
 
-def _occurs(value: Any, haystack: str) -> bool:
-    """Whether an input's words stand in a prompt; a single short word would match by chance and does not count."""
-    if not isinstance(value, str):
-        return False
-    words = _normal(value)
+def _occurs(text: str, haystack: str) -> bool:
+    """Whether the words of an example stand in a prompt; a single short word would match by chance and does not count."""
+    words = _normal(text)
     return (len(words) - 2 >= _LEAK_CHARS or words.count(" ") > 2) and words in haystack
 
 
@@ -296,7 +352,8 @@ def _estimate(
     workers: Callable[[str], int],
 ) -> Estimate:
     prompt_low = prompt_high = out_low = out_high = 0
-    money: list[tuple[float | None, float | None]] = []
+    usd = [0.0, 0.0]
+    unpriced: dict[str, None] = {}
     seconds: float | None = 0.0
     bases: dict[str, None] = {}
     for variant in variants:
@@ -308,8 +365,12 @@ def _estimate(
         most = variant.params.max_tokens or _UNBOUNDED_OUTPUT
         prompt_low, prompt_high = prompt_low + low * calls_each, prompt_high + high * calls_each
         out_low, out_high = out_low + calls_each, out_high + most * calls_each
-        each = tuple(cost(variant.model, Usage(tokens, out)) for tokens, out in ((low, 1), (high, most)))
-        money.append((each[0], each[1]))
+        for place, (tokens, out) in enumerate(((low, 1), (high, most))):
+            one_call = cost(variant.model, Usage(tokens, out))
+            if one_call is None:
+                unpriced[variant.model] = None
+            else:
+                usd[place] += one_call * calls_each
         known = typical(variant.model)
         if known is not None:
             one, basis = known[0], "from earlier calls"
@@ -321,14 +382,12 @@ def _estimate(
         bases[basis] = None
         if seconds is not None:
             seconds += calls_each * one / (concurrency or workers(variant.model))
-    usd = None
-    if all(low is not None and high is not None for low, high in money):
-        usd = (sum((m[0] or 0.0) * calls_each for m in money), sum((m[1] or 0.0) * calls_each for m in money))
     return Estimate(
         calls=calls_each * len(variants),
         prompt_tokens=(prompt_low, prompt_high),
         completion_tokens=(out_low, out_high),
-        usd=usd,
+        usd=None if unpriced else (usd[0], usd[1]),
         minutes=None if seconds is None else seconds / 60,
         minutes_basis=", ".join(bases),
+        unpriced=tuple(unpriced),
     )

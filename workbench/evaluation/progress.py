@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -105,5 +106,6 @@ class _ToFile:
             return
         self._next = now + _EVERY
         temporary = self._path.with_name(f".{self._path.name}-{os.getpid()}")
-        temporary.write_bytes(orjson.dumps(progress))
-        temporary.replace(self._path)
+        with suppress(OSError):  # whoever watched may be gone; the run goes on
+            temporary.write_bytes(orjson.dumps(progress))
+            temporary.replace(self._path)

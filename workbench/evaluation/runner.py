@@ -18,29 +18,35 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from workbench.calls import Segment
-from workbench.client import Client, Outcome
-from workbench.errors import CallError, RunError
+from workbench.client import Client, Outcome, stopped
+from workbench.errors import BadAnswerError, BadRequestError, CallError, ContextLengthError, RunError
 from workbench.evaluation.folder import RunFolder, open_folder
 from workbench.evaluation.interrupt import on_interrupt
 from workbench.evaluation.measurements import FRESH, REPLAYED, Measurements
-from workbench.evaluation.plan import Plan, request_for
+from workbench.evaluation.plan import Plan, request_for, seeded
 from workbench.evaluation.progress import Progress, Reporter, default_reporter
 from workbench.evaluation.scorers import Scorer
-from workbench.records import Example, ModelInfo, Score, Variant
+from workbench.records import Call, Example, ModelInfo, Params, Score, Variant
 
 __all__ = ["Run", "run_plan"]
 
 _MAX_CONSECUTIVE_ERRORS = 20
+_REPORT_EVERY = 0.02
+_OF_THIS_REQUEST = (BadAnswerError, BadRequestError, ContextLengthError)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run left: the plan as it was resolved, its numbers and its folder. stopped: why it ended early, or None."""
+    """What a run left: the plan as it was resolved, its numbers and its folder.
+
+    stopped: why it ended early, or None. spent: dollars that it spent now, warm-ups too; None if a price is unknown.
+    """
 
     plan: Plan
     measurements: Measurements
     folder: RunFolder
     stopped: str | None
+    spent: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ async def run_plan(
         runner = _Runner(plan, client, infos, folder, progress or default_reporter(), clock)
         await runner.replay()
         stopped = await runner.measure()
-        return Run(plan, runner.measurements, folder, stopped)
+        return Run(plan, runner.measurements, folder, stopped, runner.spent)
     finally:
         lock.release()
 
@@ -115,12 +121,20 @@ class _Runner:
         self._consecutive = 0
         self._done = 0
         self._reused = 0
-        self._spent: float | None = 0.0
+        self._params = lru_cache(maxsize=None)(self._seeded)
+        self._reported = 0.0
+        self.spent: float | None = 0.0
         self._last_error: CallError | None = None
         self._stopped: str | None = None
 
     def _read(self, example: int) -> Example:
         return self._plan.dataset[int(self._plan.indices[example])]
+
+    def _seeded(self, label: str, repeat: int) -> tuple[Params, Mapping[str, Any]]:
+        """A variant's params in one repeat, and the same as the row's mapping."""
+        variant = next(v for v in self._plan.variants if v.label == label)
+        params = seeded(variant.params, self._plan.seed + repeat)
+        return params, params.to_mapping()
 
     async def replay(self) -> None:
         """Take the rows that earlier runs of this plan left; they are scored again, so that a changed scorer counts."""
@@ -128,16 +142,18 @@ class _Runner:
         for row in self._folder.rows():
             if row["warmup"] or row["variant"] not in known:
                 continue
+            if row["error"] is not None and self.measurements.has(row["variant"], row["example"], row["repeat"]):
+                continue
             scores: dict[str, float | None] = {}
             if row["error"] is None:
                 found = await self._score(row["text"], self._example(row["example"]))
                 scores = {name: score.value for name, score in found.items()}
             self.measurements.add(
                 row["variant"], row["example"], row["repeat"], state=REPLAYED, at=row["ended_at"], scores=scores,
-                latency=row["latency"], first_token=row["first_token"], cost=row["cost"], spent=0.0,
+                latency=row["latency"], first_token=row["first_token"], cost=row["cost"],
                 failed=row["error"] is not None,
             )  # fmt: skip
-        self._reused = self._done = self.measurements.done - int(np.count_nonzero(self.measurements.failed))
+        self._reused = self._done = self.measurements.done
 
     async def measure(self) -> str | None:
         """Ask for what is missing. Returns why it stopped early, None if the plan is done."""
@@ -157,7 +173,7 @@ class _Runner:
                     if self._halted() or not tasks:
                         continue
                     self._report(model)
-                    workers[:] = [asyncio.create_task(self._warm_up(block, model))]
+                    workers[:] = [asyncio.create_task(self._warm_up(block, model, stop))]
                     await self._join(workers)
                     if self._halted():
                         continue
@@ -197,13 +213,22 @@ class _Runner:
                         yield _Task(variant, example, repeat, block, position)
                     position += 1
 
-    async def _warm_up(self, block: int, model: str) -> None:
-        """One discarded call for each prompt: it loads the model and tells at once if nothing works."""
+    async def _warm_up(self, block: int, model: str, stop: Callable[[str], None]) -> None:
+        """One discarded call for each prompt: it loads the model and tells at once if nothing works.
+
+        What only this example was refused for is left to the run. Anything else ends it: with the error if it has no
+        answer yet, else with a partial result.
+        """
         for variant in self._plan.variants:
-            if variant.model == model:
-                outcome = await self._ask(_Task(variant, 0, 0, block, -1, warmup=True))
-                if outcome.error is not None:
-                    raise outcome.error
+            if variant.model != model:
+                continue
+            outcome = await self._ask(_Task(variant, 0, 0, block, -1, warmup=True))
+            if outcome.error is None or isinstance(outcome.error, _OF_THIS_REQUEST):
+                continue
+            if not self._done:
+                raise outcome.error
+            stop(f"{model} does not answer: {outcome.error}")
+            return
 
     async def _work(self, tasks: Iterator[_Task], stop: Callable[[str], None]) -> None:
         for task in tasks:
@@ -215,43 +240,40 @@ class _Runner:
     async def _ask(self, task: _Task) -> Outcome:
         variant, plan = task.variant, self._plan
         example = self._example(task.example)
-        seed = plan.seed + task.repeat
-        request = request_for(variant, example.inputs, seed=seed, timeout=plan.timeout)
+        params, mapping = self._params(variant.label, task.repeat)
+        request = request_for(variant, example.inputs, params, plan.timeout)
         self._in_flight += 1
         in_flight = self._in_flight
+        outcome, found = stopped(), {}
         try:
             outcome = await self._client.call(request)
-            completion = outcome.completion
-            found = await self._score(completion.text, example) if completion and not task.warmup else {}
+            if outcome.completion is not None and not task.warmup:
+                found = await self._score(outcome.completion.text, example)
         finally:
+            # also when it is cancelled: an answer that came is kept (resuming scores it), and one that did not is a row too
             self._in_flight -= 1
-        scores = {name: score.value for name, score in found.items()}
-        row = outcome.row(
-            request, self._infos[variant.model], prompt_ref=variant.prompt.ref, prompt_digest=variant.prompt.digest,
-            run_id=self._folder.run_id, variant=variant.label, dataset_digest=plan.dataset.digest, example_id=example.id,
-            example=task.example, repeat=task.repeat, block=task.block, position=task.position, in_flight=in_flight,
-            seed=request.params.seed, warmup=task.warmup, scores=scores,
-            explanations={name: score.explanation for name, score in found.items() if score.explanation},
-        )  # fmt: skip
-        self._segment.append(row)
-        if row.spent is not None and self._spent is not None:
-            self._spent += row.spent
-        elif row.error is None:
-            self._spent = None
+            row = outcome.row(
+                request, self._infos[variant.model], params=mapping, prompt_ref=variant.prompt.ref,
+                prompt_digest=variant.prompt.digest, run_id=self._folder.run_id, variant=variant.label,
+                dataset_digest=plan.dataset.digest, example_id=example.id, example=task.example, repeat=task.repeat,
+                block=task.block, position=task.position, in_flight=in_flight, seed=params.seed,
+                warmup=task.warmup, scores={name: score.value for name, score in found.items()},
+                explanations={name: score.explanation for name, score in found.items() if score.explanation},
+            )  # fmt: skip
+            self._segment.append(row)
+        if row.error is None:
+            self.spent = None if self.spent is None or row.spent is None else self.spent + row.spent
         if not task.warmup:
-            self._count(task, outcome, row.ended_at, scores)
+            self._count(task, outcome, row)
         return outcome
 
-    def _count(self, task: _Task, outcome: Outcome, at: float, scores: Mapping[str, float | None]) -> None:
-        completion = outcome.completion
+    def _count(self, task: _Task, outcome: Outcome, row: Call) -> None:
         self.measurements.add(
-            task.variant.label, task.example, task.repeat, state=FRESH, at=at, scores=scores,
-            latency=completion.timing.total if completion else None,
-            first_token=completion.timing.first_token if completion else None,
-            cost=outcome.cost, spent=outcome.cost, failed=completion is None,
+            task.variant.label, task.example, task.repeat, state=FRESH, at=row.ended_at,
+            scores=row.scores, latency=row.latency, first_token=row.first_token, cost=row.cost, failed=row.error is not None,
         )  # fmt: skip
-        self._done += 1
         if outcome.error is None:
+            self._done += 1
             self._consecutive = 0
         else:
             self._errors += 1
@@ -263,8 +285,12 @@ class _Runner:
         return {scorer.name: await _apply(scorer, text, example) for scorer in self._plan.scorers}
 
     def _report(self, label: str, *, finished: bool = False) -> None:
+        now = time.monotonic()
+        if not finished and now < self._reported + _REPORT_EVERY:
+            return
+        self._reported = now
         self._progress(
-            Progress(self._done, self.measurements.total, self._reused, self._errors, self._spent, label, finished)
+            Progress(self._done, self.measurements.total, self._reused, self._errors, self.spent, label, finished)
         )
 
 

@@ -48,6 +48,7 @@ class Scorer:
     function: called with (text, example), sync or async; it gives True/False, a number, None (unscored), a Score, or
     (value, explanation). higher_is_better: whether more is better. binary: every score is 0 or 1; None lets the data
     decide. spec: what the scores were made by, as JSON can hold it; `as_scorer(spec)` makes a built-in scorer again.
+    needs_expected: examples without an expected answer stay unscored.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Scorer:
     higher_is_better: bool = True
     binary: bool | None = None
     spec: Mapping[str, Any] = field(default_factory=dict)
+    needs_expected: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -109,9 +111,9 @@ def _as_score(result: Any) -> Score:
     explanation = ""
     value: Any = result
     if isinstance(result, Score):
-        if type(result.value) is float and math.isfinite(result.value):
+        if type(result.value) is float and math.isfinite(result.value) and type(result.explanation) is str:
             return result
-        value, explanation = result.value, result.explanation
+        value, explanation = result.value, str(result.explanation)
     elif isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], str):
         value, explanation = result
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
@@ -409,7 +411,8 @@ def _code(function: Any) -> dict[str, str]:
 def _built_in(
     name: str, function: Callable[[str, Example], Score], options: Mapping[str, Any], *, binary: bool = True
 ) -> Scorer:
-    return Scorer(name, function, binary=binary, spec={"name": name, **options})
+    needs = name in ("contains", "exact_match", "one_of_labels", "token_f1")
+    return Scorer(name, function, binary=binary, spec={"name": name, **options}, needs_expected=needs)
 
 
 def _flags(scorer: str, **values: bool) -> dict[str, bool]:

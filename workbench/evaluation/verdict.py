@@ -239,7 +239,7 @@ def _sentence(
     else:
         text = f"{variant} against {control} on {primary} is undecided: {figures}. {_more(found, margin, needed)}"
     if found.left_out * 5 > found.n + found.left_out:
-        text += " So many left out that the rest may not be like them: look at what failed first."
+        text += " So many left out that the rest may not be like them: see first why they have no score."
     return text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol, runtime_checkable
 
 from workbench.records import Chunk, Completion, Health, ModelInfo, Request
@@ -31,7 +31,7 @@ class Runtime(Protocol):
         """
         ...
 
-    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Pieces of text as they come; the last chunk carries the Completion. Raises a CallError."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -70,7 +70,7 @@ class Embedded:
         assert last.completion is not None  # noqa: S101  (for the type checker: the last chunk carries it)
         return last.completion
 
-    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Token by token. The deadline counts from when the model is loaded. Raises a CallError."""
         async for chunk in self._run(request, pieces=True):
             yield chunk
@@ -100,7 +100,7 @@ class Embedded:
         for path, _ in held:
             await _in_thread(lambda stop, path=path: engines.release(path, self._options))  # type: ignore[misc]
 
-    async def _run(self, request: Request, *, pieces: bool) -> AsyncIterator[Chunk]:
+    async def _run(self, request: Request, *, pieces: bool) -> AsyncGenerator[Chunk, None]:
         model = split_model(request.model)[1]
         found = self._engines.get(model)
         engine = found[1] if found else await _in_thread(lambda stop: self._load(model, stop))

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,7 @@ class OpenAICompatible:
             response.headers.get("x-request-id") or found.get("id") or None,
         )  # fmt: skip
 
-    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Server-sent events. The deadline counts only the time spent waiting for the server. Raises a CallError."""
         model = split_model(request.model)[1]
         url = next(self._turns)[request.kind != "chat"]

@@ -12,7 +12,7 @@ import re
 import time
 import tomllib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,13 +103,24 @@ class Rule:
         return found.expand(self.answer) if found is not None and found.re.groups else self.answer
 
     def plain(self) -> dict[str, Any]:
-        """The rule as JSON could hold it; a function is its name."""
+        """The rule as JSON could hold it; a function is its name and code, so that another one is another model."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.init}
         answer = self.answer
         return values | {
-            "answer": answer if isinstance(answer, str) else getattr(answer, "__qualname__", "function"),
+            "answer": answer if isinstance(answer, str) else _code_of(answer),
             "delay": list(self.delays),
         }
+
+
+def _code_of(function: Callable[[Request], str]) -> list[str]:
+    """Name, byte code and constants of a function, as far as it has them."""
+    code = getattr(function, "__code__", None)
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return (
+        [name]
+        if code is None
+        else [name, code.co_code.hex(), repr([c for c in code.co_consts if not hasattr(c, "co_code")])]
+    )
 
 
 _ECHO = Rule(answer=lambda request: request.messages[-1].content if request.messages else request.prompt)
@@ -166,7 +177,7 @@ class Scripted:
             raise _error(scene.rule, request)
         return _completion(request, scene, Timing(started_at, scene.delay))
 
-    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """The scripted answer word by word. A scripted IncompleteStreamError comes after half of the words."""
         scene = self._scene(request)
         started_at = self._clock()

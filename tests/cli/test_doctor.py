@@ -1,0 +1,112 @@
+"""What doctor says of settings that are wrong and of endpoints that misbehave: a row each, never a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workbench import Workbench
+from workbench.doctor import Check, Diagnosis
+from workbench.records import Health
+from workbench.serving.scripted import Scripted
+
+
+def doctor() -> subprocess.CompletedProcess[str]:
+    """Run the command as a process."""
+    return subprocess.run([sys.executable, "-m", "workbench", "doctor"], capture_output=True, text=True)
+
+
+class BrokenDouble(Scripted):
+    """A runtime whose health check raises what no runtime should raise."""
+
+    async def health(self) -> Health:
+        raise RuntimeError("no \x1b[2J such card")
+
+
+class LateDouble(Scripted):
+    """A runtime whose health check runs into its own deadline."""
+
+    async def health(self) -> Health:
+        raise TimeoutError
+
+
+def found(diagnosis: Diagnosis, part: str) -> Check:
+    """The check of that part."""
+    return next(check for check in diagnosis.checks if check.part == part)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"), [("nope/m", "there is no endpoint 'nope'"), ("gpt-4", "write ENDPOINT/MODEL")]
+)
+def test_a_model_that_cannot_be_asked_fails_its_row(
+    project: Path, monkeypatch: pytest.MonkeyPatch, model: str, message: str
+) -> None:
+    """The other rows are there, the settings' row names the variable and the fix, and the exit code is 1."""
+    monkeypatch.setenv("WORKBENCH_MODEL", model)
+    done = doctor()
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert "FAILS" in next(line for line in done.stdout.splitlines() if line.strip().startswith("settings"))
+    assert message in done.stdout
+    assert "endpoint embedded" in done.stdout
+
+
+async def test_row_of_a_wrong_model_names_who_chose_it(project: Path) -> None:
+    """It may be the file as well as the environment."""
+    (project / "workbench.toml").write_text('model = "gpt-4"\n')
+    async with Workbench(project) as bench:
+        check = found(await bench.doctor(), "settings")
+    assert check.ok is False
+    assert check.by == "model (workbench.toml)"
+
+
+def test_an_address_that_is_none_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting that cannot be read stops every command, with its name, its value and the fix."""
+    monkeypatch.setenv("VLLM_BASE_URL", "http://gpu:80x0")
+    done = doctor()
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: VLLM_BASE_URL (environment): 'http://gpu:80x0' is not an address")
+
+
+@pytest.mark.parametrize("configured", [True, False])
+async def test_whatever_an_endpoint_double_raises_is_a_row(project: Path, configured: bool) -> None:
+    """It fails where the user chose that endpoint, and is no fault where it is only a default."""
+    if configured:
+        (project / "workbench.toml").write_text("[endpoints.vllm]\nconcurrency = 2\n")
+    async with Workbench(project, runtimes={"vllm": BrokenDouble([]), "tgi": LateDouble([])}) as bench:
+        diagnosis = await bench.doctor()
+    check = found(diagnosis, "endpoint vllm")
+    assert check.ok is (False if configured else None)
+    assert check.fix == "RuntimeError: no \x1b[2J such card"
+    assert "no answer" in found(diagnosis, "endpoint tgi").detail
+    assert "\x1b" not in str(diagnosis)
+
+
+async def test_openai_without_a_key_fails_only_where_it_is_the_model(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody needs OpenAI, unless it is what unnamed calls go to."""
+    async with Workbench(project) as bench:
+        assert found(await bench.doctor(), "endpoint openai").ok is None
+    monkeypatch.setenv("WORKBENCH_MODEL", "openai/gpt-4o-mini")
+    async with Workbench(project) as bench:
+        assert found(await bench.doctor(), "endpoint openai").ok is False
+
+
+async def test_one_is_not_many(project: Path) -> None:
+    """One prompt and one call are not "1 prompts" and "1 calls"."""
+    async with Workbench(project) as bench:
+        bench.prompts.create("tone", "Positive? {{message}}")
+        await bench.ask("hello", model="scripted/echo")
+        one = await bench.doctor()
+        bench.prompts.create("other", "Positive? {{message}}")
+        await bench.ask("hello", model="scripted/echo")
+        two = await bench.doctor()
+    assert found(one, "prompts").detail == "1 prompt: tone@1"
+    assert found(two, "prompts").detail == "2 prompts: other@1, tone@1"
+    assert found(one, "call log").detail == "1 call"
+    assert found(two, "call log").detail == "2 calls"
