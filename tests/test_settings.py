@@ -97,7 +97,7 @@ def test_wrong_settings_name_field_value_and_fix(tmp_path: Path, text: str, mess
         ("gpu-box:", "http://gpu-box:11434"),
         ("gpu-box/ollama", "http://gpu-box:11434/ollama"),
         ("127.0.0.1", "http://127.0.0.1:11434"),
-        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),  # noqa: S104
         ("0.0.0.0:8000", "http://127.0.0.1:8000"),
         (":11434", "http://127.0.0.1:11434"),
         ("[::1]", "http://[::1]:11434"),

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,14 +76,17 @@ def demo(*, model: str | None = None, limit: int | None = None, out: Path | None
 async def _announce(settings: Settings, prompt: str, options: dict[str, Any], *, fresh: bool) -> list[str]:
     """Print the plan, and what of it is there already; returns the prompt's versions. All is closed at its end, so that
     the notebook's kernel has the files to itself."""
+    from workbench.errors import CallError
     from workbench.workbench import Workbench
 
     async with Workbench(settings=settings) as bench:
         prompts = [version.ref for version in bench.prompts.versions(prompt)]
         plan = bench.plan(prompts=prompts, **options)
         print(plan, end="\n\n", flush=True)
-        if not fresh and (line := await reuse_line(bench, plan)):
-            print(line, end="\n\n", flush=True)
+        # a server that does not answer is the notebook's to tell, in a page that stays
+        with suppress(CallError):
+            if not fresh and (line := await reuse_line(bench, plan)):
+                print(line, end="\n\n", flush=True)
     return prompts
 
 
