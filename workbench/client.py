@@ -164,7 +164,7 @@ class Client:
 
     async def stream(self, request: Request, **fields: Any) -> AsyncIterator[Chunk]:
         """Pieces of text as they come; the last one carries the Completion. Logged once; a stream is not tried again."""
-        outcome = stopped()
+        outcome: Outcome | None = None
         try:
             async with aclosing(self.runtime(request.model).stream(request)) as chunks:
                 async for chunk in chunks:
@@ -175,7 +175,7 @@ class Client:
             outcome = Outcome(None, error, 1, None)
             raise
         finally:
-            self._write(outcome.row(request, **fields))
+            self._write((outcome or stopped()).row(request, **fields))
 
     def cost(self, model: str, completion: Completion) -> float | None:
         """Dollars that making this answer cost, None if unknown."""

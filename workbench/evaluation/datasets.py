@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Dataset", "load_dataset"]
 
+_HAS_PREAD = hasattr(os, "pread")
+
 _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
 
 
@@ -93,7 +95,7 @@ class Dataset:
             context=raw["context"],
             metadata=raw["metadata"],
             split=raw["split"],
-            line=int(self._lines.numbers[row]),
+            line=self._lines.numbers[row],
         )
 
     def __iter__(self) -> Iterator[Example]:
@@ -195,8 +197,7 @@ class _Lines:
         import numpy as np
 
         self.path = path
-        self.offsets = np.frombuffer(offsets, dtype=np.int64)
-        self.numbers = np.frombuffer(numbers, dtype=np.int64)
+        self.offsets, self.numbers = offsets, numbers
         self.split_codes = np.frombuffer(codes, dtype=np.int64)
         self.splits = splits
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -204,8 +205,8 @@ class _Lines:
 
     def read(self, row: int) -> bytes:
         """The bytes of a row. A positioned read shares no file position with other threads or forked processes."""
-        start, end = int(self.offsets[row]), int(self.offsets[row + 1])
-        if hasattr(os, "pread"):
+        start, end = self.offsets[row], self.offsets[row + 1]
+        if _HAS_PREAD:
             return os.pread(self._descriptor, end - start, start)
         with self.path.open("rb") as file:
             file.seek(start)

@@ -61,6 +61,11 @@ class Measurements:
         place = (self._index[variant], example, repeat)
         return bool(self.state[place] != MISSING and not self.failed[place])
 
+    def worked_at(self, variants: Sequence[int], examples: np.ndarray, repeat: int) -> np.ndarray:
+        """(examples, variants) of True where an answer is there."""
+        place = np.ix_(np.asarray(variants), examples, np.asarray([repeat]))
+        return np.asarray(((self.state[place] != MISSING) & ~self.failed[place])[:, :, 0].T)
+
     def of(self, variant: str) -> int:
         """The first axis' position of a variant."""
         return self._index[variant]

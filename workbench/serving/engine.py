@@ -206,7 +206,7 @@ def import_xllamacpp() -> Any:
         import xllamacpp
     except ImportError as error:
         raise SettingsError(
-            f'embedded models need xllamacpp ({error}): pip install xllamacpp, '
+            f"embedded models need xllamacpp ({error}): pip install xllamacpp, "
             "or choose a model on a server, such as ollama/llama3.2:3b."
         ) from None
     return xllamacpp
