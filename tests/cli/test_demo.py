@@ -21,6 +21,7 @@ class Runs(NamedTuple):
     first: str
     again: str
     fresh: str
+    bar: str
     page: Path
     project: Path
 
@@ -42,7 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     done.append(demo(project, "--limit", "16", "--out", str(project / "fresh.html"), "--fresh"))
     for run in done:
         assert run.returncode == 0, run.stdout + run.stderr
-    return Runs(*(run.stdout for run in done), page=page, project=project)
+    return Runs(*(run.stdout for run in done), bar=done[0].stderr, page=page, project=project)
 
 
 def verdict(text: str) -> str:
@@ -61,6 +62,8 @@ def test_demo_prints_plan_table_verdict_and_report(runs: Runs) -> None:
     assert "sentiment@1 · embedded/smollm2-135m (control)" in runs.first
     assert len(scores(runs.first)) == 3
     assert f"Report: {runs.page}" in runs.first
+    assert "48/48" in runs.bar
+    assert "/48" not in runs.first
     assert (runs.project / "prompts" / "sentiment" / "3.md").is_file()
     assert (runs.project / "datasets" / "customer_sentiment.jsonl").is_file()
 

@@ -83,7 +83,8 @@ class _Bar:
 
 
 def _tqdm() -> Any:
-    if "ipykernel" in sys.modules:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if hasattr(shell, "kernel"):  # that ipykernel is imported does not mean that this process is a kernel
         from tqdm.notebook import tqdm as notebook_bar
 
         return notebook_bar
