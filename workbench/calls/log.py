@@ -54,7 +54,7 @@ class CallLog:
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
         """The answer to a DuckDB query over the table `calls` (one row a call, columns as in `records.Call`).
 
-        >>> log.sql("select model, count(*) as n, median(latency) as p50 from calls where error is null group by model")
+        >>> log.sql("select model, count(*) as n, median(latency) as p50 from calls where not warmup group by model")
         """
         import duckdb
 

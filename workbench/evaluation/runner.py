@@ -86,13 +86,12 @@ async def run_plan(
     *,
     fresh: bool = False,
     progress: Reporter | None = None,
-    clock: Callable[[], float] = time.time,
 ) -> Run:
     """Measure what the plan asks for and earlier runs have not; all of it with `fresh`.
 
     The first interrupt stops it and returns what is there; cancelling the task stops it and raises, with all rows kept.
-    Raises CallError if a model cannot be reached at all (before anything else is sent) and RunError if another process
-    is running the same plan.
+    Raises CallError if a model does not answer while nothing is measured yet (one that fails later ends the run, with
+    what is there), and RunError if another process is running the same plan.
     """
     infos = {model: await client.describe(model) for model in plan.models}
     plan = plan.resolved(infos)
@@ -106,7 +105,7 @@ async def run_plan(
             "reused. Or measure apart with fresh=True (--fresh)."
         ) from None
     try:
-        runner = _Runner(plan, client, infos, folder, progress or default_reporter(), clock)
+        runner = _Runner(plan, client, infos, folder, progress or default_reporter())
         await runner.replay()
         stopped = await runner.measure()
         return Run(plan, runner.measurements, folder, stopped, runner.spent)
@@ -122,14 +121,12 @@ class _Runner:
         infos: Mapping[str, ModelInfo],
         folder: RunFolder,
         progress: Reporter,
-        clock: Callable[[], float],
     ) -> None:
         self._plan = plan
         self._client = client
         self._infos = infos
         self._folder = folder
         self._progress = progress
-        self._clock = clock
         self._segment = Segment(folder.path, "rows")
         self.measurements = Measurements(
             [v.label for v in plan.variants], len(plan.indices), plan.repeats, [s.name for s in plan.scorers]
