@@ -310,5 +310,5 @@ def test_the_process_ends_while_the_model_speaks(real_weights: Path, tmp_path: P
 def test_a_missing_xllamacpp_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the command that installs it."""
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    with pytest.raises(errors.SettingsError, match=r'pip install "llm-workbench\[embedded\]"'):
+    with pytest.raises(errors.SettingsError, match="pip install xllamacpp"):
         engines.import_xllamacpp()
