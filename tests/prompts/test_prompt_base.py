@@ -1,6 +1,5 @@
 """What every place that keeps prompts shares: references, labels, identity, and what can be a prompt."""
 
-
 from __future__ import annotations
 
 import re

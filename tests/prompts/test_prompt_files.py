@@ -1,6 +1,5 @@
 """Prompts in files: versions, exact round trips, finding, display, and what the errors say."""
 
-
 from __future__ import annotations
 
 import re

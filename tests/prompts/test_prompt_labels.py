@@ -1,6 +1,5 @@
 """Labels: moves, the trail that they leave, and a trail that git or a crash has been at."""
 
-
 from __future__ import annotations
 
 import json

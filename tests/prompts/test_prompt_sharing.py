@@ -1,6 +1,5 @@
 """Prompts shared: by processes at once, by branches in git, and between people."""
 
-
 from __future__ import annotations
 
 import errno

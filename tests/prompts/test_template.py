@@ -1,6 +1,5 @@
 """Templates: what counts as a variable, how values go in, and what the errors say."""
 
-
 from __future__ import annotations
 
 from datetime import date
