@@ -60,13 +60,14 @@ class OpenAIDouble:
 
     The answer is "positive" when the message holds "love" or "thanks", else "negative"; messages with "Be wrong" are
     answered the wrong way. delay: seconds. fail: status to answer with, by call number from 1.
-    refuse: messages that hold this text get a 400.
+    refuse: messages that hold this text get a 400. models: what it lists.
     """
 
     def __init__(self, delay: float = 0.0) -> None:
         self.delay = delay
         self.fail: dict[int, int] = {}
         self.refuse = ""
+        self.models = ["m"]
         self.calls = 0
         self.in_flight = 0
         self.most_in_flight = 0
@@ -106,7 +107,9 @@ class OpenAIDouble:
         self._loop.close()
 
     async def _models(self, request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "m", "object": "model", "max_model_len": 2048}]})
+        return web.json_response(
+            {"object": "list", "data": [{"id": name, "object": "model", "max_model_len": 2048} for name in self.models]}
+        )
 
     async def _chat(self, request: web.Request) -> web.Response:
         self.calls += 1

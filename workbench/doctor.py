@@ -153,6 +153,8 @@ async def _endpoint(endpoint: Endpoint, settings: Settings, client: Client) -> C
     try:
         async with asyncio.timeout(_TIMEOUT):
             health = await client.health(endpoint.name)
+            if health.ok and endpoint.kind == "scripted" and settings.model.startswith(f"{endpoint.name}/"):
+                await client.describe(settings.model)  # its rules may be a file that is not there
     except TimeoutError:
         return Check(part, chosen, endpoint.by, broken, f"no answer within {_TIMEOUT:.0f} s")
     except WorkbenchError as error:

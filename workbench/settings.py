@@ -8,7 +8,6 @@ The project is the nearest folder upwards that holds a `workbench.toml`, else th
 from __future__ import annotations
 
 import difflib
-import getpass
 import ipaddress
 import os
 import re
@@ -76,7 +75,8 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. `sources` maps a field to the setting that chose it, such as "WORKBENCH_HOME (environment)"."""
+    """All settings. `sources` maps a field to the setting that chose it, such as "WORKBENCH_HOME (environment)".
+    author: empty if nobody set it."""
 
     project: Path
     home: Path
@@ -183,7 +183,7 @@ def load_settings(project: Path | str | None = None, *, environ: Mapping[str, st
         reports=path("reports", root / "reports"),
         weights=path("weights", _cache_folder() / "weights"),
         model=text("model", DEFAULT_MODEL),
-        author=text("author", _user()),
+        author=text("author", ""),
         endpoints=MappingProxyType(_endpoints(table.get("endpoints", {}), layers)),
         sources=MappingProxyType(sources),
         file=file,
@@ -351,10 +351,3 @@ def _cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("llm-workbench")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"

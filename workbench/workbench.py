@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from workbench.calls import CallLog
 from workbench.client import Client
 from workbench.errors import DatasetError, InputError
-from workbench.prompts import FilePrompts
+from workbench.prompts import FilePrompts, git_author
 from workbench.records import Completion, Message, Params, Prompt, Request, Usage, Variant, split_model
 from workbench.settings import Settings, load_settings
 
@@ -47,7 +47,7 @@ class Workbench:
     ) -> None:
         self.settings = settings or load_settings(project)
         self.calls = CallLog(self.settings.calls, self.settings.runs)
-        self.prompts = FilePrompts(self.settings.prompts, author=self.settings.author)
+        self.prompts = FilePrompts(self.settings.prompts, author=self.settings.author or git_author)
         self.client = Client(self.settings, log=self.calls, runtimes=runtimes)
 
     # -- one call -------------------------------------------------------------------------------------------------
@@ -62,6 +62,7 @@ class Workbench:
         timeout: float = 120.0,
     ) -> Completion:
         """One answer from a model, logged like every call. raw: send the text as it is, without a chat template."""
+        self._make_home()
         model = model or self.settings.model
         sampling = _params(params)
         if isinstance(question, str):
@@ -82,6 +83,7 @@ class Workbench:
             return source
         if isinstance(source, (str, Path)):
             source = self._dataset_path(str(source))
+        self._make_home()
         return load_dataset(source, cache=self.settings.home / "datasets", name=name)
 
     def _dataset_path(self, text: str) -> Path:
@@ -182,6 +184,7 @@ class Workbench:
         from workbench.evaluation.comparison import Comparison
         from workbench.evaluation.runner import run_plan
 
+        self._make_home()
         run = await run_plan(plan, self.client, fresh=fresh, progress=progress)
         result = Comparison(run, status=self._status(plan))
         result.save()
@@ -211,6 +214,14 @@ class Workbench:
             if mine:
                 found[prompt.digest] = f"not released, labelled {', '.join(mine)}"
         return found
+
+    def _make_home(self) -> None:
+        """Make the home, if it is not there, such that git ignores it; a folder that the user made is left as it is."""
+        try:
+            self.settings.home.mkdir(parents=True)
+            (self.settings.home / ".gitignore").write_text("*\n", "utf-8")
+        except OSError:
+            pass  # there already, or not writable: whoever writes into it says so
 
     # -- the rest -------------------------------------------------------------------------------------------------
 

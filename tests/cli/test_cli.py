@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from workbench import Workbench
 
 if TYPE_CHECKING:
     from conftest import OpenAIDouble
@@ -154,6 +158,30 @@ def test_a_terminal_without_our_signs_shows_others(scripted: Path, monkeypatch: 
     done = subprocess.run(command, capture_output=True)
     assert done.returncode == 0, done.stderr.decode("cp1252")
     assert b"Verdict:" in done.stdout
+
+
+def test_early_interrupt_says_so(project: Path) -> None:
+    """Ctrl-C while a command waits for its input ends with a word and exit code 130, and no traceback."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workbench", "prompt", "create", "tone"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, noise = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert noise.strip() == "interrupted"
+
+
+def test_author_is_the_same_in_shell_and_python(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody set one: git's name in both. WORKBENCH_AUTHOR is stronger."""
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "Ada")
+    assert workbench("prompt", "create", "tone", "--text", "a {{message}}").stdout == "tone@1\n"
+    assert Workbench(project).prompts.get("tone@1").author == "Ada"
+    assert Workbench(project).prompts.create("tone", "b {{message}}").author == "Ada"
+    monkeypatch.setenv("WORKBENCH_AUTHOR", "Grace")
+    assert Workbench(project).prompts.create("tone", "c {{message}}").author == "Grace"
 
 
 def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:

@@ -97,6 +97,17 @@ async def test_openai_without_a_key_fails_only_where_it_is_the_model(
         assert found(await bench.doctor(), "endpoint openai").ok is False
 
 
+async def test_the_scripted_model_needs_its_rules_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that unnamed calls go to is looked at, where it is answered from a file."""
+    monkeypatch.setenv("WORKBENCH_MODEL", "scripted/answers.toml")
+    async with Workbench(project) as bench:
+        check = found(await bench.doctor(), "endpoint scripted")
+        assert check.ok is False
+        assert "answers.toml" in check.fix
+        (project / "answers.toml").write_text('[[rules]]\nanswer = "positive"\n')
+        assert found(await bench.doctor(), "endpoint scripted").ok is True
+
+
 async def test_one_is_not_many(project: Path) -> None:
     """One prompt and one call are not "1 prompts" and "1 calls"."""
     async with Workbench(project) as bench:

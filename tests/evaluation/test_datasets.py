@@ -532,6 +532,17 @@ def test_an_error_names_the_row_of_a_parquet_file(tmp_path: Path, load: Load) ->
         load(path)
 
 
+def test_an_instant_beyond_all_calendars_is_an_error(tmp_path: Path, load: Load) -> None:
+    """Parquet can hold years that Python cannot: one line that names the file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"message": ["a"], "when": pa.array([2**62], type=pa.timestamp("us"))})
+    pq.write_table(table, tmp_path / "far.parquet")
+    with pytest.raises(DatasetError, match=r"far\.parquet cannot be read as Parquet"):
+        load(tmp_path / "far.parquet")
+
+
 def test_a_parquet_file_that_was_cut_or_damaged_is_an_error(tmp_path: Path, load: Load) -> None:
     """Whatever Arrow raises for it becomes an error that names the file."""
     path = tmp_path / "damaged.parquet"

@@ -303,12 +303,100 @@ def test_interrupt_leaves_a_usable_partial_result(bench: Workbench, openai_doubl
     process.send_signal(signal.SIGINT)
     output, noise = process.communicate(timeout=30)
     assert process.returncode == 130, noise
-    assert "This run is partial" in output
-    assert "Verdict:" in output
+    assert "Verdict: Partial, " in output
+    assert "No winner is named before all answers are there." in output
+    assert "left out" not in output  # what was not asked is not missing
     assert noise == ""
     kept = len(rows_of(bench.settings.project))
     assert 10 <= kept < 80
     assert run(bench, plan_of(bench)).summary["replayed"].sum() == kept
+
+
+def stop_after(answers: int) -> Any:
+    """A reporter that presses Ctrl-C as soon as so many answers are there."""
+    pressed = []
+
+    def report(progress: Progress) -> None:
+        if progress.done >= answers and not progress.finished and not pressed:
+            pressed.append(True)
+            signal.raise_signal(signal.SIGINT)
+
+    return report
+
+
+def test_what_was_not_asked_takes_no_part_in_a_partial_verdict(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """A model whose turn did not come is named, the verdict is about whole pairs, and nobody wins."""
+    openai_double.delay = 0.03
+    openai_double.models = ["m", "n"]
+    plan = plan_of(bench, models=["openai/m", "openai/n"], concurrency=4)
+
+    async def go() -> Any:
+        async with bench:
+            return await bench.compare(plan, progress=stop_after(24))
+
+    result = asyncio.run(go())
+    sentence = result.verdict.sentence
+    assert sentence.startswith(f"Partial, {result.run.measurements.done} of 160 answers (interrupted): ")
+    assert "Not asked yet: tone@1 · openai/n, tone@2 · openai/n." in sentence
+    assert result.winner is None
+    assert [contrast.decision for contrast in result.verdict.contrasts] == ["better"]
+    assert 5 <= result.verdict.contrasts[0].n <= 16
+    assert result.verdict.contrasts[0].left_out == 0
+    assert result.table()["verdict"].tolist() == ["control", "better", "undecided", "undecided"]
+
+
+def test_stopped_before_any_pair_says_so(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """With nothing to decide on there is no verdict, and no sentence about missing scores."""
+    openai_double.delay = 0.2
+    loop_stop = stop_after(0)
+
+    async def go() -> Any:
+        async with bench:
+            return await bench.compare(plan_of(bench), progress=loop_stop)
+
+    result = asyncio.run(go())
+    assert result.verdict.sentence == "Stopped before the first example was answered by all variants: no verdict."
+    assert len(result.provenance())
+    assert "no verdict" in result._repr_html_()
+
+
+def test_aborted_fresh_run_does_not_hide_the_complete_one(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """`fresh` that was stopped before its first answer leaves the earlier answers in use; the next fresh is a new run."""
+    run(bench, plan_of(bench))
+    openai_double.delay = 0.2
+
+    async def go() -> Any:
+        async with bench:
+            return await bench.compare(plan_of(bench), fresh=True, progress=stop_after(0))
+
+    aborted = asyncio.run(go())
+    assert aborted.run.folder.run_id.endswith("/2")
+    openai_double.delay = 0.0
+    again = run(bench, plan_of(bench))
+    assert again.summary["replayed"].tolist() == [40, 40]
+    assert run(bench, plan_of(bench), fresh=True).run.folder.run_id.endswith("/3")
+
+
+def test_reasons_for_unscored_answers_are_told_also_of_replayed_ones(bench: Workbench) -> None:
+    """The note names the scorer, the count and the commonest reason, whether the answers are fresh or not."""
+
+    def shaky(text: str, example: Example) -> float:
+        raise ValueError("boom")
+
+    for _ in range(2):
+        result = run(bench, plan_of(bench, scorers=[shaky], limit=10))
+        note = next(note for note in result.notes() if note.startswith("shaky: "))
+        assert note.startswith("shaky: 20 answers unscored, most often (20): ")
+        assert "ValueError: boom" in note
+
+
+def test_home_is_made_such_that_git_ignores_it(bench: Workbench) -> None:
+    """The home that a comparison makes holds a .gitignore for all of it; one that was there already is left alone."""
+    run(bench, plan_of(bench, limit=2))
+    assert (bench.settings.home / ".gitignore").read_text() == "*\n"
+    (bench.settings.home / ".gitignore").unlink()
+    run(bench, plan_of(bench, limit=2))
+    assert not (bench.settings.home / ".gitignore").exists()
 
 
 def test_one_variant_that_fails_everywhere_is_a_sentence(bench: Workbench, openai_double: OpenAIDouble) -> None:

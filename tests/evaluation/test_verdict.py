@@ -212,7 +212,8 @@ def guarded(guardrail, *, winner=True, **measured):
 def test_latency_holds():
     """A median that rises by less than its margin, interval included, holds; the interval is the relative change."""
     noise = np.random.default_rng(6).lognormal(0, 0.1, (96, 2))
-    _, check = guarded(Guardrail("latency", 0.2, "latency"), latency=(SECONDS, 1.05 * SECONDS * noise))
+    found, check = guarded(Guardrail("latency", 0.2, "latency"), latency=(SECONDS, 1.05 * SECONDS * noise))
+    assert "Guardrails held: latency. Winner: sentiment@2." in found.sentence
     ratio = median_ratio_interval(SECONDS, 1.05 * SECONDS * noise)
     assert ("held", 0.2) == (check.state, check.margin)
     assert tuple(limit - 1 for limit in ratio[:3]) == pytest.approx(check.interval[:3])

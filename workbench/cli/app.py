@@ -18,6 +18,7 @@ def build() -> App:
         help="Decide with confidence which prompt and model to ship.",
         help_flags=["--help", "-h"],
         default_parameter=Parameter(negative=()),
+        suppress_keyboard_interrupt=False,  # cli.main says that it was interrupted, and exits with 130
     )
     app.command(demo.demo)
     app.command(compare.compare)

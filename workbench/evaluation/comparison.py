@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from workbench import tables
 from workbench.errors import InputError
 from workbench.evaluation import statistics
 from workbench.evaluation.folder import RunFolder
-from workbench.evaluation.measurements import FRESH, REPLAYED
+from workbench.evaluation.measurements import FRESH, MISSING, REPLAYED
 from workbench.evaluation.runner import Run
 from workbench.evaluation.verdict import ArmScores, decide
 from workbench.records import Interval, Variant, Verdict
@@ -38,22 +39,40 @@ class Comparison:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """The decision on the primary score, from one paired interval for each variant against the control."""
+        """The decision on the primary score, from one paired interval for each variant against the control.
+
+        Of a run that stopped early it is about the examples that all variants were asked so far, says so, and names no winner.
+        """
         plan, numbers = self.run.plan, self.run.measurements
+        asked = (numbers.state != MISSING).any(axis=2)
+        labels, examples = numbers.variants, np.arange(asked.shape[1])
+        if self.run.stopped:
+            begun = asked.any(axis=1)
+            labels = tuple(label for label in labels if begun[numbers.of(label)])
+            examples = np.flatnonzero(asked[begun].all(axis=0))
+            if plan.control not in labels or len(labels) < 2 <= len(numbers.variants) or not len(examples):
+                sentence = "Stopped before the first example was answered by all variants: no verdict."
+                return Verdict(plan.primary.name, plan.control, (), None, sentence)
         arms = [
             ArmScores(
                 label=label,
-                scores={name: values[numbers.of(label)] for name, values in numbers.scores.items()},
-                latency=numbers.latency[numbers.of(label)],
-                cost=numbers.cost[numbers.of(label)],
+                scores={name: values[numbers.of(label)][examples] for name, values in numbers.scores.items()},
+                latency=numbers.latency[numbers.of(label)][examples],
+                cost=numbers.cost[numbers.of(label)][examples],
             )
-            for label in numbers.variants
+            for label in labels
         ]
-        return decide(
+        verdict = decide(
             arms, primary=plan.primary.name, control=plan.control, margin=plan.margin, level=plan.level,
             guardrails=plan.guardrails, higher_is_better=plan.primary.higher_is_better, binary=plan.primary.binary,
-            seed=plan.seed,
+            seed=plan.seed, final=not self.run.stopped,
         )  # fmt: skip
+        if not self.run.stopped:
+            return verdict
+        late = [label for label in numbers.variants if label not in labels]
+        not_yet = f" Not asked yet: {', '.join(late)}." if late else ""
+        so_far = f"Partial, {numbers.done:,} of {numbers.total:,} answers ({self.run.stopped})"
+        return replace(verdict, sentence=f"{so_far}: {verdict.sentence}{not_yet}")
 
     @property
     def winner(self) -> Variant | None:
@@ -152,7 +171,10 @@ class Comparison:
         facts += [("prompt", f"{v.prompt.ref}, digest {v.prompt.digest[:16]}") for v in plan.variants]
         facts += [
             ("order", f"seed {plan.seed}, {plan.repeats} repeat{'s' if plan.repeats > 1 else ''}, prompts interleaved"),
-            ("intervals", f"{plan.level:.0%}; " + "; ".join(sorted({c.method for c in self.verdict.contrasts}))),
+            (
+                "intervals",
+                f"{plan.level:.0%}; " + ("; ".join(sorted({c.method for c in self.verdict.contrasts})) or "none"),
+            ),
             ("rows", str(folder.path)),
         ]
         return pd.DataFrame(facts, columns=["fact", "value"])
@@ -268,10 +290,7 @@ class Comparison:
         plan, numbers = self.run.plan, self.run.measurements
         notes = []
         if self.run.stopped:
-            notes.append(
-                f"This run is partial ({numbers.done:,} of {numbers.total:,} answers): {self.run.stopped}. "
-                "Run the same again, without fresh, to go on where it stopped."
-            )
+            notes.append("Run the same again, without fresh, to go on where it stopped.")
         fresh, replayed = (int(((numbers.state == state) & numbers.worked).sum()) for state in (FRESH, REPLAYED))
         if replayed:
             oldest = datetime.fromtimestamp(float(np.nanmin(numbers.at)), UTC)
@@ -286,6 +305,12 @@ class Comparison:
             notes.append(
                 f"{failed:,} calls failed; they are unscored, and are asked again when this is run again, without fresh."
             )
+        for name, reasons in self.run.unscored.items():
+            count, often = reasons.total(), reasons.most_common(1)
+            if often and often[0][0]:
+                notes.append(
+                    f"{name}: {count:,} answer{'' if count == 1 else 's'} unscored, most often ({often[0][1]:,}): {often[0][0]}"
+                )
         return notes
 
     def to_mapping(self) -> dict[str, Any]:

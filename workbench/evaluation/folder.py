@@ -34,6 +34,10 @@ class RunFolder:
         for segment in sorted(self.path.glob("rows-*.jsonl"), key=lambda item: (item.stat().st_mtime_ns, item.name)):
             yield from read_rows(segment)
 
+    def has_answers(self) -> bool:
+        """Whether any row is an answer: a run that was aborted at once leaves none."""
+        return any(row["error"] is None and not row["warmup"] for row in self.rows())
+
     def write(self, name: str, value: Any) -> Path:
         """Write a JSON file whole or not at all."""
         target = self.path / name
@@ -51,10 +55,16 @@ class RunFolder:
 
 
 def latest_folder(runs: Path, plan: Plan) -> RunFolder | None:
-    """The latest folder of this plan, None if it was never run."""
+    """The latest folder of this plan that holds an answer (else the latest), None if it was never run."""
+    folders = _folders(runs, plan)
+    return next((folder for folder in folders if folder.has_answers()), folders[0] if folders else None)
+
+
+def _folders(runs: Path, plan: Plan) -> list[RunFolder]:
+    """All folders of this plan, the latest first."""
     name = _name(plan)
-    numbers = [int(item.name) for item in (runs / name).glob("*") if item.name.isdigit()]
-    return RunFolder(runs / name / str(max(numbers)), f"{name}/{max(numbers)}") if numbers else None
+    numbers = sorted((int(item.name) for item in (runs / name).glob("*") if item.name.isdigit()), reverse=True)
+    return [RunFolder(runs / name / str(number), f"{name}/{number}") for number in numbers]
 
 
 def open_folder(runs: Path, plan: Plan, *, fresh: bool) -> RunFolder:
@@ -62,9 +72,10 @@ def open_folder(runs: Path, plan: Plan, *, fresh: bool) -> RunFolder:
 
     The plan's digest names it, so equal measurements meet in one place. Raises RunError if it cannot be made.
     """
-    folder = latest_folder(runs, plan)
-    if folder is None or fresh:
-        name, number = _name(plan), 1 if folder is None else int(folder.path.name) + 1
+    folder = None if fresh else latest_folder(runs, plan)
+    if folder is None:
+        name, before = _name(plan), _folders(runs, plan)
+        number = int(before[0].path.name) + 1 if before else 1
         folder = RunFolder(runs / name / str(number), f"{name}/{number}")
     try:
         folder.path.mkdir(parents=True, exist_ok=True)

@@ -146,7 +146,7 @@ class Plan:
             ("can see", seen),
         ]
         if self.guardrails:
-            pairs.insert(3, ("guardrails", ", ".join(f"{g.name} within {g.margin:g}" for g in self.guardrails)))
+            pairs.insert(3, ("guardrails", ", ".join(map(_allowed, self.guardrails))))
         return pairs + [("note", note) for note in self.notes]
 
     def __str__(self) -> str:
@@ -159,6 +159,13 @@ class Plan:
 
         frame = pd.DataFrame(self.lines(), columns=["plan", "value"])
         return tables.to_html(frame, caption="Plan: what this comparison would do. Nothing was sent yet.")
+
+
+def _allowed(guardrail: Guardrail) -> str:
+    """What a guardrail allows, in the words of its measure."""
+    if guardrail.measure != "score":
+        return f"{guardrail.name} at most +{100 * guardrail.margin:.4g}%"
+    return f"{guardrail.name} within {guardrail.margin:g}"
 
 
 def seeded(params: Params, seed: int) -> Params:

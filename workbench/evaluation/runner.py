@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from workbench.calls import Segment
 from workbench.client import Client, Outcome, stopped
-from workbench.errors import BadAnswerError, BadRequestError, CallError, ContextLengthError, RunError
+from workbench.errors import BadAnswerError, BadRequestError, CallError, ContextLengthError, RunError, StoppedError
 from workbench.evaluation.folder import RunFolder, open_folder
 from workbench.evaluation.interrupt import on_interrupt
 from workbench.evaluation.measurements import FRESH, REPLAYED, Measurements
@@ -35,6 +36,7 @@ _MAX_CONSECUTIVE_ERRORS = 20
 _REPORT_EVERY = 0.02
 _ALLOCATIONS = 50_000
 _CHUNK = 512
+_REASON, _REASONS = 200, 1000  # characters of a reason that are kept, and how many of them
 _OF_THIS_REQUEST = (BadAnswerError, BadRequestError, ContextLengthError)
 
 
@@ -43,6 +45,7 @@ class Run:
     """What a run left: the plan as it was resolved, its numbers and its folder.
 
     stopped: why it ended early, or None. spent: dollars that it spent now, warm-ups too; None if a price is unknown.
+    unscored: by scorer, the reasons why answers have no score and how often.
     """
 
     plan: Plan
@@ -50,6 +53,7 @@ class Run:
     folder: RunFolder
     stopped: str | None
     spent: float | None
+    unscored: Mapping[str, Counter[str]] = field(default_factory=dict)
 
 
 class _Arm:
@@ -108,7 +112,7 @@ async def run_plan(
         runner = _Runner(plan, client, infos, folder, progress or default_reporter())
         await runner.replay()
         stopped = await runner.measure()
-        return Run(plan, runner.measurements, folder, stopped, runner.spent)
+        return Run(plan, runner.measurements, folder, stopped, runner.spent, runner.unscored)
     finally:
         lock.release()
 
@@ -140,6 +144,7 @@ class _Runner:
         self._arms = [_Arm(variant, plan, folder) for variant in plan.variants]
         self._reported = 0.0
         self.spent: float | None = 0.0
+        self.unscored: dict[str, Counter[str]] = {scorer.name: Counter() for scorer in plan.scorers}
         self._last_error: CallError | None = None
         self._stopped: str | None = None
 
@@ -150,7 +155,7 @@ class _Runner:
         """Take the rows that earlier runs of this plan left; they are scored again, so that a changed scorer counts."""
         known = {variant.label for variant in self._plan.variants}
         for row in self._folder.rows():
-            if row["warmup"] or row["variant"] not in known:
+            if row["warmup"] or row["variant"] not in known or row["error"] == StoppedError.__name__:
                 continue
             if row["error"] is not None and self.measurements.has(row["variant"], row["example"], row["repeat"]):
                 continue
@@ -306,7 +311,11 @@ class _Runner:
         found = {}
         for scorer in self._plan.scorers:
             score = scorer(text, example)
-            found[scorer.name] = score if isinstance(score, Score) else await score
+            found[scorer.name] = score = score if isinstance(score, Score) else await score
+            reasons = self.unscored[scorer.name]
+            if score.value is None:
+                reason = score.explanation.partition("\n")[0][:_REASON]
+                reasons[reason if reason in reasons or len(reasons) < _REASONS else "other"] += 1
         return found
 
     def _report(self, label: str, *, finished: bool = False) -> None:

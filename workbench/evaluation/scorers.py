@@ -8,7 +8,6 @@ An `expected` that is a list means "any of these". Numbers and booleans in it ar
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import inspect
@@ -17,13 +16,14 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 import orjson
 
 from workbench.errors import InputError
+from workbench.evaluation.sources import near
 from workbench.records import Example, Score
 
 __all__ = [
@@ -354,23 +354,21 @@ def _from_mapping(values: Mapping[str, Any]) -> Scorer:
     arguments = dict(values)
     name, other = arguments.pop("name", None), arguments.pop("as", None)
     if not isinstance(name, str) or name not in _BUILT_IN:
-        raise InputError(f"there is no scorer {name!r}.{_near(name, _BUILT_IN)} There are: {', '.join(_BUILT_IN)}.")
+        raise InputError(f"there is no scorer {name!r}.{near(str(name), _BUILT_IN)} There are: {', '.join(_BUILT_IN)}.")
     make = _BUILT_IN[name]
     parameters = inspect.signature(make).parameters
     for key in arguments:
         if key not in parameters:
             takes = ", ".join(parameters) or "none"
-            raise InputError(f"scorer {name} has no argument {key!r}.{_near(key, parameters)} It takes: {takes}.")
+            raise InputError(f"scorer {name} has no argument {key!r}.{near(key, parameters)} It takes: {takes}.")
     for key, parameter in parameters.items():
         if parameter.default is parameter.empty and key not in arguments:
-            raise InputError(f"scorer {name} needs {key!r}: write {{'name': {name!r}, {key!r}: …}} or {name}({key}).")
+            raise InputError(
+                f"scorer {name} needs {key!r}: in Python write {name}({key}=…), in a TOML file "
+                f'primary = {{ name = "{name}", {key} = … }}. A flag takes only scorers without arguments.'
+            )
     scorer = make(**arguments)
     return scorer if other is None else scorer.named(other)
-
-
-def _near(word: object, known: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(str(word), list(known), n=1)
-    return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
 def _from_function(function: Callable[..., Any]) -> Scorer:

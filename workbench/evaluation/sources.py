@@ -290,7 +290,7 @@ def _from_parquet(path: Path, origin: Origin) -> Rows:
                 for row in batch.to_pylist():
                     line += 1
                     yield line, {key: _plain(value, origin, line, key) for key, value in row.items()}
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, OverflowError) as error:  # a timestamp beyond the year 9999 overflows
         reason = f"{error} ".splitlines()[0]
         raise DatasetError(
             f"{path} cannot be read as Parquet: {reason.rstrip('. ')}. Was the file written completely?"

@@ -78,13 +78,15 @@ def decide(
     higher_is_better: bool = True,
     binary: bool | None = None,
     seed: int = 0,
+    final: bool = True,
 ) -> Verdict:
     """The verdict of every other arm against `control` (a label) on the score `primary`.
 
     margin: the difference of the primary score that does not matter, in its units. level: of all contrasts together.
     binary: whether the primary score is right/wrong; None looks at it. Contrast.p_value is Bonferroni's, like the
     interval. A guardrail's interval is the difference (score) or the relative change of the median (latency, cost).
-    winner: better and no guardrail broken; of several the best estimate. Raises InputError for unknown or repeated
+    winner: better and no guardrail broken; of several the best estimate; None unless `final`, which is whether all planned
+    answers are there. Raises InputError for unknown or repeated
     labels, a missing score, a bad margin, arrays that are not aligned, or binary=True with other scores than 0 and 1.
     """
     _check_margin(margin, "margin")
@@ -122,8 +124,8 @@ def decide(
                 sentence=sentence,
             )
         )
-    best = _best(contrasts, higher_is_better)
-    sentence = _summary(contrasts, best, names, level)
+    best = _best(contrasts, higher_is_better) if final else None
+    sentence = _summary(contrasts, best, names, level, final=final)
     return Verdict(primary, control, tuple(contrasts), None if best is None else best.variant, sentence)
 
 
@@ -289,7 +291,9 @@ def _alone(name: str, primary: str, base: ArmScores, level: float, seed: int, bi
     )
 
 
-def _summary(contrasts: Sequence[Contrast], best: Contrast | None, names: Mapping[str, str], level: float) -> str:
+def _summary(
+    contrasts: Sequence[Contrast], best: Contrast | None, names: Mapping[str, str], level: float, *, final: bool
+) -> str:
     if len(contrasts) == 1:
         parts = [contrasts[0].sentence]
     elif best is not None:
@@ -299,9 +303,14 @@ def _summary(contrasts: Sequence[Contrast], best: Contrast | None, names: Mappin
     if best is None:
         blocked = [c for c in contrasts if c.decision == "better"]
         parts += [check.sentence for c in blocked for check in c.guardrails if check.state == "broken"]
-        parts.append("No variant wins." if len(contrasts) > 1 else "No winner." if blocked else "")
+        if not final:
+            parts.append("No winner is named before all answers are there.")
+        else:
+            parts.append("No variant wins." if len(contrasts) > 1 else "No winner." if blocked else "")
     else:
         parts += [check.sentence for check in best.guardrails if check.state == "unclear"]
+        held = [check.name for check in best.guardrails if check.state == "held"]
+        parts.append(f"Guardrails held: {', '.join(held)}." if held else "")
         rivals = [c for c in contrasts if c.decision == "better" and c is not best]
         why = ", the best estimate of those that are better (they were not compared with each other)" if rivals else ""
         parts.append(f"Winner: {names[best.variant]}{why}.")

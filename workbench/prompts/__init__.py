@@ -1,7 +1,7 @@
 """Prompts: immutable versions in readable files, references to them, and templates that say what is missing."""
 
 from workbench.prompts.base import LabelEvent, PromptReader, PromptRef, compute_digest, draft, parse_ref
-from workbench.prompts.files import FilePrompts
+from workbench.prompts.files import FilePrompts, git_author
 from workbench.prompts.template import Rendered, render, variables_of
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Rendered",
     "compute_digest",
     "draft",
+    "git_author",
     "parse_ref",
     "render",
     "variables_of",

@@ -204,7 +204,10 @@ class Scripted:
 
     async def health(self) -> Health:
         """Always well."""
-        return Health(True, f"{len(self._rules)} rules", "scripted", ("echo",))
+        count = (
+            f"{len(self._rules)} rule{'' if len(self._rules) == 1 else 's'}" if self._rules else "no rules of its own"
+        )
+        return Health(True, f"{count}; echo and PATH.toml work", "scripted", ("echo",))
 
     async def aclose(self) -> None:
         """Nothing to free."""
