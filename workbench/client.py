@@ -8,15 +8,25 @@ import os
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench import pricing
-from workbench.errors import CallError, CallTimeoutError, StoppedError
-from workbench.records import Call, Chunk, Completion, Health, ModelInfo, Request, split_model
-from workbench.serving import Runtime, open_runtime
+from workbench.errors import BadRequestError, CallError, CallTimeoutError, StoppedError
+from workbench.records import (
+    Call,
+    Chunk,
+    Completion,
+    Embeddings,
+    Health,
+    ModelInfo,
+    Request,
+    ServerMetrics,
+    split_model,
+)
+from workbench.serving import Embedder, Limiter, Metered, Runtime, limiter_for, open_runtime
 
 if TYPE_CHECKING:
     from workbench.calls import CallLog
@@ -26,7 +36,11 @@ __all__ = ["Client", "Outcome", "stopped"]
 
 RETRIES = 3
 _LONGEST_WAIT = 60.0
-
+_PATIENCE = 2.0  # times a request's timeout, for all tries and waits together
+_NOTICEABLE = 1e-4  # seconds in our own queue that are worth a note
+_SHORTEST = 0.001
+_CHARS_PER_TOKEN = 4  # to take from a budget before the server has counted
+_USUAL_ANSWER = 256
 
 _TOKEN = uuid.uuid4().hex[:16]
 _numbers = itertools.count(1)
@@ -42,12 +56,14 @@ class Outcome:
     """How one call ended: a completion or the error, after `attempts` tries.
 
     latency: seconds of the try that counts, None where there was no answer. cost: dollars, None if unknown.
+    in_flight: calls of this process to the endpoint when it was last sent, itself counted; None where nobody counts.
     """
 
     completion: Completion | None
     error: CallError | None
     attempts: int
     cost: float | None
+    in_flight: int | None = None
 
     def row(
         self, request: Request, info: ModelInfo | None = None, *, params: Mapping[str, Any] | None = None, **fields: Any
@@ -74,7 +90,8 @@ class Outcome:
             finish_reason=completion.finish_reason, prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens, cached_tokens=usage.cached_tokens,
             reasoning_tokens=usage.reasoning_tokens, latency=timing.total, queued=timing.queued,
-            first_token=timing.first_token, cost=self.cost, spent=self.cost, source=completion.source,
+            first_token=timing.first_token, loading=timing.loading, truncated=completion.truncated,
+            cost=self.cost, spent=self.cost, source=completion.source,
             attempts=self.attempts, **fields,
         )  # fmt: skip
 
@@ -90,7 +107,7 @@ class Client:
     """Sends requests to whatever endpoint their model names.
 
     runtimes: ready-made runtimes by endpoint name, such as {"scripted": Scripted(...)}; others are opened from the settings.
-    clock, sleep, rng: for tests.
+    sleep, rng: for tests.
     """
 
     def __init__(
@@ -105,7 +122,9 @@ class Client:
         self.settings = settings
         self._log = log
         self._runtimes: dict[str, Runtime] = dict(runtimes or {})
+        self._limiters: dict[str, Limiter | None] = {}
         self._sleep = sleep
+        self._clock = time.monotonic
         self._rng = rng or random.Random()  # noqa: S311  (jitter)
 
     def runtime(self, model: str) -> Runtime:
@@ -115,6 +134,20 @@ class Client:
         if found is None:
             found = self._runtimes[endpoint] = open_runtime(self.settings.endpoint(endpoint), self.settings)
         return found
+
+    def limiter(self, model: str) -> Limiter | None:
+        """What bounds the calls at once to the endpoint of `endpoint/model`; None for what needs no bound."""
+        name, _ = split_model(model)
+        if name not in self._limiters:
+            found = self.settings.endpoints.get(name)
+            self._limiters[name] = limiter_for(found) if found is not None else None
+        return self._limiters[name]
+
+    def concurrency(self, model: str) -> int:
+        """Calls at once that this model's endpoint would get now."""
+        limiter = self.limiter(model)
+        most = self.runtime(model).concurrency
+        return most if limiter is None else min(most, int(limiter.limit))
 
     async def describe(self, model: str) -> ModelInfo:
         """Digest, context length and server version of a model; raises CallError if it is not there."""
@@ -133,21 +166,43 @@ class Client:
     async def call(self, request: Request, *, retries: int = RETRIES) -> Outcome:
         """Send once, and again (at most `retries` times, with jittered backoff or the server's Retry-After) if the error is
         one that passes. Never raises a CallError: the outcome holds it. Nothing is logged here.
+
+        One try may take `request.timeout` seconds; all tries and the waits between them at most twice that, from the moment
+        that the endpoint's limiter let the first one through.
         """
-        runtime = self.runtime(request.model)
-        attempt = 1
+        runtime, limiter = self.runtime(request.model), self.limiter(request.model)
+        attempt, queued, ends = 1, 0.0, None
         while True:
+            waiting = self._clock()
+            began = await limiter.enter(_tokens(request)) if limiter is not None else waiting
+            queued += began - waiting
+            in_flight = limiter.in_flight if limiter is not None else None
+            ends = began + _PATIENCE * request.timeout if ends is None else ends
+            error: CallError | None = None
+            completion: Completion | None = None
             try:
                 completion = await runtime.complete(request)
-            except CallError as error:
-                # a deadline that passed has cost all of its time: once more, not three times
-                most = min(retries, 1) if isinstance(error, CallTimeoutError) else retries
-                if not error.retryable or attempt > most:
-                    return Outcome(None, error, attempt, None)
-                await self._sleep(self._wait(attempt, error.retry_after))
-                attempt += 1
-            else:
-                return Outcome(completion, None, attempt, self.cost(request.model, completion))
+            except CallError as raised:
+                error = raised
+            finally:
+                if limiter is not None:
+                    answered = completion is not None or error is not None
+                    limiter.leave(began, error, tokens=_more_tokens(request, completion), answered=answered)
+            if completion is not None:
+                if queued > _NOTICEABLE:
+                    timing = replace(completion.timing, queued=completion.timing.queued + queued)
+                    completion = replace(completion, timing=timing)
+                return Outcome(completion, None, attempt, self.cost(request.model, completion), in_flight)
+            assert error is not None  # noqa: S101  (for the type checker)
+            # a deadline that passed has cost all of its time: once more, not three times
+            most = min(retries, 1) if isinstance(error, CallTimeoutError) else retries
+            wait = self._wait(attempt, error.retry_after)
+            if not error.retryable or attempt > most or self._clock() + wait >= ends:
+                return Outcome(None, error, attempt, None, in_flight)
+            await self._sleep(wait)
+            attempt += 1
+            if (left := ends - self._clock()) < request.timeout:
+                request = replace(request, timeout=max(left, _SHORTEST))
 
     async def complete(self, request: Request, *, retries: int = RETRIES, **fields: Any) -> Completion:
         """Send, log one row, and return the answer or raise the CallError. `fields`: see `records.Call`."""
@@ -162,20 +217,69 @@ class Client:
         assert outcome.completion is not None  # noqa: S101  (for the type checker)
         return outcome.completion
 
-    async def stream(self, request: Request, **fields: Any) -> AsyncIterator[Chunk]:
+    async def stream(self, request: Request, **fields: Any) -> AsyncGenerator[Chunk, None]:
         """Pieces of text as they come; the last one carries the Completion. Logged once; a stream is not tried again."""
         outcome: Outcome | None = None
+        limiter = self.limiter(request.model)
+        waiting = self._clock()
+        began = await limiter.enter(_tokens(request)) if limiter is not None else waiting
+        in_flight = limiter.in_flight if limiter is not None else None
         try:
             async with aclosing(self.runtime(request.model).stream(request)) as chunks:
                 async for chunk in chunks:
-                    if chunk.completion is not None:
-                        outcome = Outcome(chunk.completion, None, 1, self.cost(request.model, chunk.completion))
+                    done = chunk.completion
+                    if done is not None:
+                        if began - waiting > _NOTICEABLE:
+                            timing = replace(done.timing, queued=done.timing.queued + began - waiting)
+                            done = replace(done, timing=timing)
+                            chunk = replace(chunk, completion=done)
+                        outcome = Outcome(done, None, 1, self.cost(request.model, done), in_flight)
                     yield chunk
         except CallError as error:
-            outcome = Outcome(None, error, 1, None)
+            outcome = Outcome(None, error, 1, None, in_flight)
             raise
         finally:
+            if limiter is not None:
+                fault = outcome.error if outcome else None
+                used = _more_tokens(request, outcome.completion if outcome else None)
+                limiter.leave(began, fault, tokens=used, answered=outcome is not None)
             self._write((outcome or stopped()).row(request, **fields))
+
+    async def embed(
+        self, model: str, texts: Sequence[str], *, timeout: float = 60.0, retries: int = RETRIES
+    ) -> Embeddings:
+        """One vector a text, from `endpoint/model`. Raises a CallError; BadRequestError where the runtime makes none."""
+        runtime, (_, name), limiter = self.runtime(model), split_model(model), self.limiter(model)
+        if not isinstance(runtime, Embedder):
+            raise BadRequestError(
+                f"{model}: {runtime.kind} models make no embeddings here. Name a model that does, such as "
+                "ollama/nomic-embed-text or openai/text-embedding-3-small."
+            )
+        attempt, ends = 1, self._clock() + _PATIENCE * timeout
+        while True:
+            began = await limiter.enter() if limiter is not None else 0.0
+            error: CallError | None = None
+            found: Embeddings | None = None
+            try:
+                found = await runtime.embed(texts, name, timeout)
+            except CallError as raised:
+                error = raised
+            finally:
+                if limiter is not None:
+                    limiter.leave(began, error, answered=found is not None or error is not None)
+            if found is not None:
+                return found
+            assert error is not None  # noqa: S101  (for the type checker)
+            wait = self._wait(attempt, error.retry_after)
+            if not error.retryable or attempt > retries or self._clock() + wait >= ends:
+                raise error
+            await self._sleep(wait)
+            attempt += 1
+
+    async def metrics(self, endpoint: str) -> ServerMetrics | None:
+        """What this endpoint's server says of its own load; None where it does not. Raises a CallError."""
+        runtime = self.runtime(f"{endpoint}/-")
+        return await runtime.metrics() if isinstance(runtime, Metered) else None
 
     def cost(self, model: str, completion: Completion) -> float | None:
         """Dollars that making this answer cost, None if unknown."""
@@ -197,3 +301,15 @@ class Client:
     def _wait(self, attempt: int, retry_after: float | None) -> float:
         backoff = min(0.25 * 2.0**attempt, _LONGEST_WAIT) * self._rng.uniform(0.5, 1.0)
         return max(backoff, min(retry_after or 0.0, _LONGEST_WAIT))
+
+
+def _tokens(request: Request) -> int:
+    """What to take from a budget of tokens before the server has counted."""
+    return len(request.text()) // _CHARS_PER_TOKEN + (request.params.max_tokens or _USUAL_ANSWER)
+
+
+def _more_tokens(request: Request, completion: Completion | None) -> int:
+    """What a call used beyond what was taken for it; 0 where nobody counted."""
+    if completion is None or completion.usage.prompt_tokens is None:
+        return 0
+    return completion.usage.prompt_tokens + (completion.usage.completion_tokens or 0) - _tokens(request)

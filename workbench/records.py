@@ -9,17 +9,21 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import rfc8785
 
 from workbench.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "Call",
     "Chunk",
     "Completion",
     "Contrast",
+    "Embeddings",
     "Example",
     "GuardrailCheck",
     "Health",
@@ -31,6 +35,7 @@ __all__ = [
     "PromptKind",
     "Request",
     "Score",
+    "ServerMetrics",
     "Timing",
     "Usage",
     "Variant",
@@ -89,17 +94,26 @@ def split_model(model: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat."""
+    """One turn of a chat.
+
+    parts: the content in OpenAI's form, where it is more than text (images, files); `content` is then its text alone.
+    tool_calls: what the assistant asked for, as in `Completion.tool_calls`; tool_call_id: which of them a tool's turn answers.
+    """
 
     role: str
-    content: str
+    content: str = ""
+    parts: tuple[Mapping[str, Any], ...] = ()
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Params:
     """How to sample. None means: not sent, the server's default holds.
 
-    schema: a JSON schema that the answer must fit. extra: fields sent as they are, for what only one server knows.
+    schema: a JSON schema that the answer must fit. tools, tool_choice: in OpenAI's form. logprobs: how many alternatives to tell
+    for each token (0: only the token's own). think: whether, or how hard ("low", "medium", "high"), a model that can reason does.
+    extra: fields sent as they are, for what only one server knows.
     """
 
     temperature: float | None = None
@@ -108,6 +122,10 @@ class Params:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    logprobs: int | None = None
+    think: bool | str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -120,7 +138,7 @@ class Params:
                                  f"what only your server knows goes under 'extra'.")  # fmt: skip
         checks: dict[str, tuple[type, ...]] = {
             "temperature": (int, float), "top_p": (int, float), "max_tokens": (int,), "seed": (int,),
-            "schema": (Mapping,), "extra": (Mapping,),
+            "schema": (Mapping,), "extra": (Mapping,), "logprobs": (int,), "tool_choice": (str, Mapping),
         }  # fmt: skip
         cleaned = {name: value for name, value in values.items() if value is not None}
         for name, types in checks.items():
@@ -133,7 +151,14 @@ class Params:
             if not isinstance(stop, Sequence) or not all(isinstance(item, str) and item for item in stop):
                 raise InputError(f"{where}: stop = {stop!r} must be a text or a list of texts, none of them empty.")
             cleaned["stop"] = tuple(stop)
-        for name, low in (("temperature", 0), ("top_p", 0), ("max_tokens", 1)):
+        if "tools" in cleaned:
+            tools = cleaned["tools"]
+            if not isinstance(tools, (list, tuple)) or not all(isinstance(item, Mapping) for item in tools):
+                raise InputError(f"{where}: tools = {tools!r} must be a list of tables, as OpenAI's API takes them.")
+            cleaned["tools"] = tuple(tools)
+        if not isinstance(cleaned.get("think", True), (bool, str)):
+            raise InputError(f"{where}: think = {cleaned['think']!r} must be true, false or a level such as 'low'.")
+        for name, low in (("temperature", 0), ("top_p", 0), ("max_tokens", 1), ("logprobs", 0)):
             if name in cleaned and cleaned[name] < low:
                 raise InputError(f"{where}: {name} = {cleaned[name]!r} must be at least {low}.")
         return cls(**cleaned)
@@ -143,6 +168,7 @@ class Params:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["stop"] = list(self.stop)
         values["schema"] = None if self.schema is None else dict(self.schema)
+        values["tools"] = [dict(tool) for tool in self.tools]
         values["extra"] = dict(self.extra)
         return {name: value for name, value in values.items() if value not in (None, [], {})}
 
@@ -184,12 +210,17 @@ class Usage:
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds. `queued`: in our own queue, part of no latency. `total`: from sending to the last byte.
-    `first_token`: from sending to the first piece of text, None where the answer was not streamed."""
+    `first_token`: from sending to the first piece of text, None where the answer was not streamed.
+    loading, prefill, decode: what the server itself says it took to load the model, to read the prompt and to write the answer;
+    None where it does not say."""
 
     started_at: float
     total: float
     queued: float = 0.0
     first_token: float | None = None
+    loading: float | None = None
+    prefill: float | None = None
+    decode: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +233,11 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer. finish_reason: stop, length, tool_calls or content_filter. source: who answered now."""
+    """One answer. finish_reason: stop, length, tool_calls or content_filter. source: who answered now.
+
+    reasoning: what a reasoning model thought before it answered, where the server tells. logprobs: one mapping a token (token,
+    logprob, top_logprobs), if asked for. truncated: the server silently left out part of the prompt, and that was allowed.
+    """
 
     text: str
     finish_reason: str | None
@@ -212,6 +247,36 @@ class Completion:
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     source: Literal["model", "exact", "semantic"] = "model"
     request_id: str | None = None
+    reasoning: str = ""
+    logprobs: tuple[Mapping[str, Any], ...] = ()
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embeddings:
+    """vectors: (texts, dimensions), float32, one row a text in the order that they were given."""
+
+    vectors: np.ndarray
+    usage: Usage
+    timing: Timing
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMetrics:
+    """What a server says of its own load; None where it does not. running, waiting: requests. cache_use: share of the KV cache,
+    0 to 1. prefix_queries, prefix_hits: prompt tokens looked up and found in the prefix cache, since it started, as are
+    prompt_tokens, completion_tokens and requests. at: Unix seconds."""
+
+    at: float
+    running: float | None = None
+    waiting: float | None = None
+    cache_use: float | None = None
+    prefix_queries: float | None = None
+    prefix_hits: float | None = None
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
+    requests: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +284,7 @@ class ModelInfo:
     """What an endpoint says of a model; None where it does not say. digest: of the weights, hex.
 
     origin: stands in for the digest where there is none: which server it was, so that two servers are never taken for one.
+    capabilities: such as completion, tools, thinking, vision, embedding. base: of a LoRA adapter, the model it adapts.
     """
 
     model: str
@@ -226,6 +292,8 @@ class ModelInfo:
     context_length: int | None = None
     server_version: str | None = None
     origin: str = ""
+    capabilities: tuple[str, ...] = ()
+    base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +385,8 @@ class Call:
 
     ended_at: Unix seconds when the call ended. latency, queued, first_token: seconds. cost: dollars that the answer cost when
     it was made; spent: dollars spent now (0 for a replay); None is unknown. source: model, exact or semantic.
-    error: class name, None if it worked; error_message: one line. attempts: how often it was sent.
+    error: class name, None if it worked; error_message: one line. attempts: how often it was sent. truncated: as in `Completion`.
+    loading: seconds of `latency` that the server took to load the model, where it says so.
     """
 
     call_id: str
@@ -339,6 +408,8 @@ class Call:
     latency: float | None = None
     queued: float | None = None
     first_token: float | None = None
+    loading: float | None = None
+    truncated: bool = False
     cost: float | None = None
     spent: float | None = None
     source: str = "model"

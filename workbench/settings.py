@@ -60,7 +60,9 @@ class Secret:
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A place that serves models. `urls`: base addresses, several are replicas. `key_setting`: the name of the variable
-    that holds (or would hold) the key. `configured`: chosen by the user rather than a default. `by`: the setting."""
+    that holds (or would hold) the key. `configured`: chosen by the user rather than a default. `by`: the setting.
+
+    concurrency: calls at once, None to find out. requests_per_minute, tokens_per_minute: budgets, None without one."""
 
     name: str
     kind: str
@@ -68,6 +70,8 @@ class Endpoint:
     key: Secret | None = None
     key_setting: str = ""
     concurrency: int | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     configured: bool = False
     by: str = "default"
@@ -191,7 +195,9 @@ def load_settings(project: Path | str | None = None, *, environ: Mapping[str, st
 
 
 _FIELDS = ("home", "prompts", "datasets", "notebooks", "reports", "weights", "model", "author", "endpoints")
-_ENDPOINT_FIELDS = ("kind", "url", "urls", "key_env", "concurrency", "options")
+_ENDPOINT_FIELDS = (
+    "kind", "url", "urls", "key_env", "concurrency", "requests_per_minute", "tokens_per_minute", "options",
+)  # fmt: skip
 
 # name -> (kind, default url, variables that set the url, variable that holds the key)
 _BUILT_IN: dict[str, tuple[str, str, tuple[str, ...], str]] = {
@@ -240,6 +246,11 @@ def _endpoint(name: str, table: Any, layers: _Layers, base: Endpoint | None) -> 
         not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1
     ):
         raise SettingsError(f"{where}: concurrency = {concurrency!r} must be a whole number from 1.")
+    budgets = {}
+    for field_name in ("requests_per_minute", "tokens_per_minute"):
+        budget = budgets[field_name] = table.get(field_name)
+        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, (int, float)) or not budget > 0):
+            raise SettingsError(f"{where}: {field_name} = {budget!r} must be a number above 0.")
     options = table.get("options", {})
     if not isinstance(options, dict):
         raise SettingsError(f"{where}: options = {options!r} must be a table.")
@@ -255,8 +266,9 @@ def _endpoint(name: str, table: Any, layers: _Layers, base: Endpoint | None) -> 
         by = f"endpoints.{name} ({_FILE})"
         addresses = tuple(_url(item, by, kind) for item in urls) if urls else (base.urls if base else ())
     return Endpoint(
-        name, kind, addresses, Secret(key[0]) if key else None, key_name, concurrency, options, configured=True, by=by
-    )
+        name, kind, addresses, Secret(key[0]) if key else None, key_name, concurrency, options=options, configured=True, by=by,
+        **budgets,
+    )  # fmt: skip
 
 
 def _url(text: str, by: str, kind: str) -> str:

@@ -168,7 +168,7 @@ class Workbench:
             variants=self.variants(prompts, models, params), dataset=data, primary=as_scorer(primary),
             scorers=[as_scorer(item) for item in scorers], margin=margin, control=control, repeats=repeats, seed=seed,
             level=level, guardrails=guardrails, concurrency=concurrency, timeout=timeout,
-            cost=self._cost, typical=self.calls.typical, workers=lambda model: self.client.runtime(model).concurrency,
+            cost=self._cost, typical=self.calls.typical, workers=self.client.concurrency,
         )  # fmt: skip
 
     def _cost(self, model: str, usage: Usage) -> float | None:

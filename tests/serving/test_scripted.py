@@ -232,7 +232,9 @@ def test_every_kind_of_endpoint_is_a_runtime(settings_in: Make, tmp_path: Path, 
     runtime = open_runtime(Endpoint("x", kind, ("http://127.0.0.1:1",)), settings_in(tmp_path))
     assert isinstance(runtime, Runtime)
     assert kind == runtime.kind
-    assert {"embedded": 1, "scripted": 32}.get(kind, 8) == runtime.concurrency
+    assert {"embedded": 1, "scripted": 32, "ollama": 8, "openai": 64, "tgi": 128, "vllm": 256}[
+        kind
+    ] == runtime.concurrency
 
 
 def test_importing_the_package_is_cheap() -> None:

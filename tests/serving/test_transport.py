@@ -116,7 +116,7 @@ async def test_a_runtime_that_is_dropped_closes_its_connections(recorded: Make, 
     server = recorded("vllm", "K")
     runtime = OpenAICompatible(endpoint(server.url, key="K"))
     await runtime.complete(CHAT)
-    client = runtime._transport.client()
+    client = runtime.connection._transport.client()
     cycle: list[Any] = [runtime]
     cycle.append(cycle)
     with warnings.catch_warnings(record=True) as seen:

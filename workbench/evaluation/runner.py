@@ -193,6 +193,9 @@ class _Runner:
                     if self._halted():
                         continue
                     count = self._plan.concurrency or self._client.runtime(model).concurrency
+                    limiter = self._client.limiter(model)
+                    if limiter is not None and self._plan.concurrency:
+                        limiter.allow(self._plan.concurrency)
                     workers[:] = [asyncio.create_task(self._work(tasks, stop)) for _ in range(count)]
                     await self._join(workers)
         finally:
@@ -283,7 +286,8 @@ class _Runner:
             row = (outcome or stopped()).row(
                 request, self._infos[variant.model], params=arm.row_params[repeat], **arm.row_fields,
                 example_id=example.id, example=task.example, repeat=repeat, block=task.block, position=task.position,
-                in_flight=in_flight, seed=request.params.seed, warmup=task.warmup, scores=scores,
+                in_flight=(outcome.in_flight if outcome else None) or in_flight, seed=request.params.seed,
+                warmup=task.warmup, scores=scores,
                 explanations=explanations,
             )  # fmt: skip
             self._segment.append(row)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.errors import SettingsError
-from workbench.serving.base import Runtime
+from workbench.serving.base import Embedder, Metered, Runtime
+from workbench.serving.limits import Limiter, limiter_for
 
 if TYPE_CHECKING:
     from workbench.settings import Endpoint, Settings
 
-__all__ = ["Runtime", "open_runtime"]
+__all__ = ["Embedder", "Limiter", "Metered", "Runtime", "limiter_for", "open_runtime"]
 
 _COMPATIBLE = ("ollama", "openai", "openai-compatible", "tgi", "vllm")
 

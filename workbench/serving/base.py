@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol, runtime_checkable
 
-from workbench.records import Chunk, Completion, Health, ModelInfo, Request
+from workbench.records import Chunk, Completion, Embeddings, Health, ModelInfo, Request, ServerMetrics
 
-__all__ = ["Runtime"]
+__all__ = ["Embedder", "Metered", "Runtime"]
 
 
 @runtime_checkable
@@ -48,4 +48,22 @@ class Runtime(Protocol):
 
     async def aclose(self) -> None:
         """Free connections and memory; the runtime can be used again afterwards."""
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A runtime that also makes vectors of texts."""
+
+    async def embed(self, texts: Sequence[str], model: str, timeout: float = 60.0) -> Embeddings:
+        """One vector a text, in their order; `model` is named without the endpoint. Raises a CallError."""
+        ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A runtime whose server tells its load."""
+
+    async def metrics(self) -> ServerMetrics | None:
+        """None where this server has no such page. Raises a CallError."""
         ...

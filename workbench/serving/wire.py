@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from workbench.errors import BadAnswerError
-from workbench.records import Request, Usage
+from workbench.records import Message, Request, Usage
 
-__all__ = ["StreamedAnswer", "answer_of", "request_body", "usage_of"]
+__all__ = ["Answer", "StreamedAnswer", "answer_of", "message_body", "request_body", "usage_of"]
 
 _FINISH = {"eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop", "function_call": "tool_calls",
            "max_tokens": "length", "": None}  # fmt: skip
@@ -23,7 +23,7 @@ def request_body(request: Request, model: str, *, stream: bool, usage: bool = Tr
     params = request.params
     body: dict[str, Any] = {"model": model}
     if request.kind == "chat":
-        body["messages"] = [{"role": message.role, "content": message.content} for message in request.messages]
+        body["messages"] = [message_body(message) for message in request.messages]
     else:
         body["prompt"] = request.prompt
     if params.temperature is not None:
@@ -40,6 +40,19 @@ def request_body(request: Request, model: str, *, stream: bool, usage: bool = Tr
         body["stop"] = list(params.stop)
     if params.schema is not None:
         body["response_format"] = _response_format(params.schema, kind)
+    if params.tools:
+        body["tools"] = list(params.tools)
+    if params.tool_choice is not None:
+        body["tool_choice"] = params.tool_choice
+    if params.logprobs is not None:
+        if request.kind == "chat":
+            body["logprobs"] = True
+            if params.logprobs:
+                body["top_logprobs"] = params.logprobs
+        else:
+            body["logprobs"] = params.logprobs
+    if params.think is not None:
+        _think(body, params.think, kind)
     if stream:
         body["stream"] = True
         if usage:
@@ -47,6 +60,29 @@ def request_body(request: Request, model: str, *, stream: bool, usage: bool = Tr
     if params.extra:
         body.update(params.extra)
     return body
+
+
+def message_body(message: Message) -> dict[str, Any]:
+    """One message in OpenAI's form."""
+    if not (message.parts or message.tool_calls or message.tool_call_id):
+        return {"role": message.role, "content": message.content}
+    body: dict[str, Any] = {"role": message.role, "content": list(message.parts) or message.content}
+    if message.tool_calls:
+        body["tool_calls"] = list(message.tool_calls)
+        body["content"] = body["content"] or None
+    if message.tool_call_id is not None:
+        body["tool_call_id"] = message.tool_call_id
+    return body
+
+
+def _think(body: dict[str, Any], think: bool | str, kind: str) -> None:
+    """OpenAI knows only how hard; vLLM and others hand the switch to the model's chat template."""
+    if isinstance(think, str):
+        body["reasoning_effort"] = think
+    elif kind == "openai":
+        body["reasoning_effort"] = "medium" if think else "none"
+    else:
+        body["chat_template_kwargs"] = {"enable_thinking": think}
 
 
 def _response_format(schema: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -77,20 +113,36 @@ def finish_of(reason: str | None) -> str | None:
     return _FINISH.get(reason, reason) if reason is not None else None
 
 
-def answer_of(body: Any) -> tuple[str, str | None, tuple[Mapping[str, Any], ...]]:
-    """(text, finish reason, tool calls) of a whole answer. Raises BadAnswerError if it is none."""
+class Answer(NamedTuple):
+    """What a choice holds."""
+
+    text: str
+    finish_reason: str | None
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    reasoning: str = ""
+    logprobs: tuple[Mapping[str, Any], ...] = ()
+
+
+def answer_of(body: Any) -> Answer:
+    """The first choice of a whole answer. Raises BadAnswerError if there is none."""
     try:
         choice = body["choices"][0]
         message = choice.get("message")
+        logprobs = choice.get("logprobs")
+        calls, reasoning = None, ""
         if message is None:
-            text, calls = choice["text"], None
+            text = choice["text"]
         else:
             text, calls = message.get("content"), message.get("tool_calls")
+            reasoning = message.get("reasoning") or message.get("reasoning_content") or ""
             if text is None:
                 text = message.get("refusal") or ""
         if not isinstance(text, str):
             raise TypeError(text)
-        return text, finish_of(choice.get("finish_reason")), tuple(calls) if calls else ()
+        finish = finish_of(choice.get("finish_reason"))
+        if calls and finish == "stop":
+            finish = "tool_calls"  # TGI says stop, also where it calls
+        return Answer(text, finish, tuple(calls) if calls else (), reasoning, logprobs_of(logprobs) if logprobs else ())
     except (KeyError, IndexError, TypeError, AttributeError):
         raise BadAnswerError(
             f"the server said 200, but its answer has no text in choices: {str(body)[:300]}. "
@@ -99,13 +151,34 @@ def answer_of(body: Any) -> tuple[str, str | None, tuple[Mapping[str, Any], ...]
         ) from None
 
 
+def logprobs_of(found: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """One mapping a token (token, logprob, top_logprobs), from a chat's form or the older one of completions."""
+    if found.get("content") is not None:
+        return tuple(
+            {
+                "token": item["token"],
+                "logprob": item["logprob"],
+                "top_logprobs": {top["token"]: top["logprob"] for top in item.get("top_logprobs") or ()},
+            }
+            for item in found["content"]
+        )
+    tokens, values = found.get("tokens") or (), found.get("token_logprobs") or ()
+    tops = found.get("top_logprobs") or [{}] * len(tokens)
+    return tuple(
+        {"token": token, "logprob": value, "top_logprobs": top or {}}
+        for token, value, top in zip(tokens, values, tops, strict=False)
+    )
+
+
 class StreamedAnswer:
     """Puts the chunks of a streamed answer together."""
 
-    __slots__ = ("_calls", "_pieces", "done", "finish_reason", "request_id", "usage")
+    __slots__ = ("_calls", "_logprobs", "_pieces", "_thoughts", "done", "finish_reason", "request_id", "usage")
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
+        self._thoughts: list[str] = []
+        self._logprobs: list[Mapping[str, Any]] = []
         self._calls: dict[int, dict[str, Any]] = {}
         self.finish_reason: str | None = None
         self.usage = _NO_USAGE
@@ -124,8 +197,14 @@ class StreamedAnswer:
 
     @property
     def begun(self) -> bool:
-        """Whether the model has said anything yet."""
-        return bool(self._pieces or self._calls)
+        """Whether the model has said, or thought, anything yet."""
+        return bool(self._pieces or self._calls or self._thoughts)
+
+    @property
+    def answer(self) -> Answer:
+        """All of it so far."""
+        finish = "tool_calls" if self._calls and self.finish_reason == "stop" else self.finish_reason
+        return Answer(self.text, finish, self.tool_calls, "".join(self._thoughts), tuple(self._logprobs))
 
     @property
     def ended(self) -> bool:
@@ -152,6 +231,11 @@ class StreamedAnswer:
                 text = delta.get("content") or delta.get("refusal")
                 for position, call in enumerate(delta.get("tool_calls") or ()):
                     self._add_call(call.get("index", position), call)
+                thought = delta.get("reasoning") or delta.get("reasoning_content")
+                if thought:
+                    self._thoughts.append(thought)
+            if choice.get("logprobs"):
+                self._logprobs.extend(logprobs_of(choice["logprobs"]))
             if not text:
                 return ""
             self._pieces.append(text)

@@ -1,0 +1,215 @@
+"""How much one endpoint is asked at once: a concurrency that adapts, and budgets of requests and tokens a minute.
+
+Additive increase, multiplicative decrease (Chiu and Jain, "Analysis of the increase and decrease algorithms for congestion
+avoidance", 1989), on refusals (429, 503), timeouts, and latency that rises while throughput does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from workbench.errors import CallError, CallTimeoutError, OverloadedError, RateLimitError
+
+if TYPE_CHECKING:
+    from workbench.settings import Endpoint
+
+__all__ = ["Limiter", "limiter_for", "most_at_once"]
+
+# (calls at once to begin with, at most), by kind. Ollama runs few at once (OLLAMA_NUM_PARALLEL) and queues the rest
+_CONCURRENCY = {"ollama": (2, 8), "vllm": (16, 256), "tgi": (8, 128), "openai": (8, 64)}
+_OTHERS = (8, 64)
+_UNLIMITED = 1024
+_DECREASE = 0.7
+_SLOW_DECREASE = 0.9
+_SLOWER = 2.0  # times the latency that was seen with fewer calls at once
+_FASTER = 1.1  # times the throughput: below that, more calls at once gained nothing
+
+
+class Limiter:
+    """Lets calls through, first come, first served. `limit`: calls at once now; `in_flight`: how many there are.
+
+    start, most: of `limit`. adaptive: whether it moves. requests, tokens: a minute, None without a budget; a budget allows
+    a burst of a tenth of a minute. clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        start: int,
+        most: int,
+        *,
+        adaptive: bool = True,
+        requests: float | None = None,
+        tokens: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.limit = float(min(start, most))
+        self.most = most
+        self.in_flight = 0
+        self._adaptive = adaptive
+        self._clock = clock
+        self._sleep = sleep
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._granted = 0  # turns that were given and not yet taken
+        self._requests = _Bucket(requests, clock) if requests else None
+        self._tokens = _Bucket(tokens, clock) if tokens else None
+        self._decreased_at = float("-inf")
+        self._window = _Window(clock())
+        self._best: tuple[float, float] | None = (
+            None  # (seconds, calls a second) of the window that latency is held against
+        )
+
+    def __repr__(self) -> str:
+        return f"Limiter({self.limit:.1f} of {self.most} at once, {self.in_flight} in flight, {len(self._waiting)} waiting)"
+
+    def allow(self, count: int) -> None:
+        """So many at once were asked for by name: begin there, and let that be the most."""
+        self.limit, self.most = float(count), count
+
+    async def enter(self, tokens: int = 0) -> float:
+        """Wait for a turn; returns when the call begins, in seconds of the limiter's clock. Each `enter` needs a `leave`."""
+        for bucket, amount in ((self._requests, 1.0), (self._tokens, float(tokens))):
+            if bucket is not None and (wait := bucket.take(amount)) > 0:
+                await self._sleep(wait)
+        if self.in_flight >= int(self.limit) or self._waiting:
+            await self._wait()
+        self.in_flight += 1
+        return self._clock()
+
+    def leave(self, began: float, error: CallError | None = None, *, tokens: int = 0, answered: bool = True) -> None:
+        """The call that began then is over. tokens: what it used beyond what it was let in with, may be negative.
+        answered: False for one that was cancelled, from which nothing is learnt."""
+        self.in_flight -= 1
+        if self._tokens is not None and tokens:
+            self._tokens.correct(tokens)
+        if self._adaptive and answered:
+            self._learn(began, error)
+        self._wake()
+
+    def _learn(self, began: float, error: CallError | None) -> None:
+        now = self._clock()
+        if isinstance(error, (RateLimitError, OverloadedError, CallTimeoutError)):
+            # once for all calls that were in flight together: they tell of the same moment
+            if began > self._decreased_at:
+                self._decrease(_DECREASE, now)
+            return
+        if error is not None:
+            return
+        full = self.in_flight + 1 >= int(self.limit)
+        if full and self.limit < self.most:
+            self.limit = min(float(self.most), self.limit + 1 / self.limit)
+        if self._window.add(now - began, full):
+            if self._window.count >= 2 * self.limit:
+                self._look(now)
+        else:
+            self._window = _Window(now)
+
+    def _look(self, now: float) -> None:
+        """A window of calls is over: has more at once only made them wait?"""
+        seconds, rate = self._window.seconds, self._window.rate(now)
+        self._window = _Window(now)
+        if self._best is None or seconds <= self._best[0]:
+            self._best = (seconds, rate)
+        elif rate > _FASTER * self._best[1]:
+            # more at once did pay: from here on, that is what latency is held against
+            self._best = (max(seconds / _SLOWER, self._best[0]), rate)
+        elif seconds > _SLOWER * self._best[0]:
+            self._decrease(_SLOW_DECREASE, now)
+
+    def _decrease(self, factor: float, now: float) -> None:
+        self.limit = max(1.0, self.limit * factor)
+        self._decreased_at = now
+        self._window = _Window(now)
+
+    async def _wait(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._granted -= 1
+                self._wake()  # its turn had come: the next one's now
+            else:
+                self._waiting.remove(turn)
+            raise
+        self._granted -= 1
+
+    def _wake(self) -> None:
+        while self._waiting and self.in_flight + self._granted < int(self.limit):
+            turn = self._waiting.popleft()
+            if not turn.done() and not turn.get_loop().is_closed():
+                self._granted += 1
+                turn.set_result(None)
+
+
+class _Window:
+    """Some calls in a row that all ran at the limit, and how long they took."""
+
+    __slots__ = ("_began", "_total", "count")
+
+    def __init__(self, now: float) -> None:
+        self._began = now
+        self._total = 0.0
+        self.count = 0
+
+    def add(self, seconds: float, full: bool) -> bool:
+        """Take one; False if it did not run at the limit, which makes the window useless."""
+        self._total += seconds
+        self.count += 1
+        return full
+
+    @property
+    def seconds(self) -> float:
+        """Mean of the calls."""
+        return self._total / self.count
+
+    def rate(self, now: float) -> float:
+        """Calls a second."""
+        return self.count / max(now - self._began, 1e-9)
+
+
+class _Bucket:
+    """A token bucket: so much a minute, in bursts of a tenth of it at most."""
+
+    def __init__(self, per_minute: float, clock: Callable[[], float]) -> None:
+        self._rate = per_minute / 60
+        self._most = max(1.0, per_minute / 10)
+        self._level = self._most
+        self._clock = clock
+        self._at = clock()
+
+    def take(self, amount: float) -> float:
+        """Take it now, on credit if need be; returns the seconds to wait until it is paid."""
+        now = self._clock()
+        self._level = min(self._most, self._level + (now - self._at) * self._rate)
+        self._at = now
+        self._level -= amount
+        return max(0.0, -self._level / self._rate)
+
+    def correct(self, amount: float) -> None:
+        """So much more (or less) was used than was taken."""
+        self._level -= amount
+
+
+def most_at_once(endpoint: Endpoint) -> int:
+    """The most calls at once that an endpoint may ever get."""
+    return endpoint.concurrency or _CONCURRENCY.get(endpoint.kind, _OTHERS)[1] * len(endpoint.urls)
+
+
+def limiter_for(endpoint: Endpoint) -> Limiter | None:
+    """The limiter of an endpoint; None for what has no server to spare (embedded, scripted), unless a budget is set."""
+    remote = endpoint.kind not in ("embedded", "scripted")
+    if not remote and endpoint.requests_per_minute is None and endpoint.tokens_per_minute is None:
+        return None
+    most = most_at_once(endpoint) if remote else _UNLIMITED
+    start = endpoint.concurrency or (
+        _CONCURRENCY.get(endpoint.kind, _OTHERS)[0] * len(endpoint.urls) if remote else most
+    )
+    return Limiter(
+        start, most, adaptive=remote, requests=endpoint.requests_per_minute, tokens=endpoint.tokens_per_minute
+    )  # fmt: skip
