@@ -20,25 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).resolve().parent
-
-
-@contextmanager
-def server(delay: float) -> Iterator[str]:
-    """A running server; yields its /v1 address."""
-    process = subprocess.Popen([sys.executable, str(HERE / "server.py"), str(delay)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
-    finally:
-        process.kill()
-        process.wait()
+from common import Claims, peer_python, run_peer, server
 
 
 def project(folder: Path, rows: int) -> Path:
@@ -88,23 +72,6 @@ async def walls(folder: Path, concurrency: int, rounds: int) -> tuple[list[float
     return ours, bare
 
 
-def peer_python() -> Path:
-    """An environment of its own for inspect-ai, made once."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "llm-workbench" / "benchmark-inspect"
-    python = folder / "bin" / "python"
-    if not (folder / ".ready").exists():
-        print("making an environment for inspect-ai …", file=sys.stderr)
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run(
-            [python, "-m", "pip", "install", "-qq", "inspect-ai", "openai"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        (folder / ".ready").touch()
-    return python
-
-
 def peak_memory(rows: int) -> float:
     """Megabytes that a fresh process needs at most for a run of so many rows."""
     done = subprocess.run(
@@ -151,25 +118,7 @@ def main() -> None:
     if options.measure_memory:
         measure_memory(options.measure_memory)
         return
-    claims: list[dict[str, Any]] = []
-
-    def claim(text: str, ours: float, peer: float, peer_name: str, ratio: float, target: str, holds: bool) -> None:
-        claims.append(
-            {
-                "claim": text,
-                "ours": ours,
-                "peer": peer,
-                "peer_name": peer_name,
-                "ratio": ratio,
-                "target": target,
-                "holds": holds,
-            }
-        )
-        print(
-            f"{'ok  ' if holds else 'MISS'} {text}: ours {ours:.4g}, {peer_name} {peer:.4g}, ratio {ratio:.3f} (target {target})",
-            flush=True,
-        )
-
+    claims = Claims()
     with tempfile.TemporaryDirectory() as folder, server(0.05) as url:
         os.environ["OPENAI_BASE_URL"] = url
         throughput = 0.0
@@ -178,36 +127,29 @@ def main() -> None:
             ours, bare = asyncio.run(walls(root, concurrency, options.rounds))
             wall, plain = statistics.median(ours), statistics.median(bare)
             ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))  # of neighbours: machines drift
-            claim(f"wall of {options.rows} calls, {concurrency} at once, seconds", wall, plain, "bare loop on the same client",
-                  ratio, f"<= {most}", ratio <= most)  # fmt: skip
+            claims.add(
+                f"wall of {options.rows} calls, {concurrency} at once, seconds", wall, plain, "bare loop on the same client",
+                ratio, f"<= {most}", holds=ratio <= most,
+            )  # fmt: skip
             throughput = options.rows / wall
         if not options.no_peer:
-            job = [str(peer_python()), str(HERE / "peers" / "inspect_job.py"), url, str(options.rows), "256"]
-            done = subprocess.run(job, check=True, capture_output=True, text=True)
-            peer = float(done.stdout.split()[-1])
-            claim(
-                "calls a second, 256 at once",
-                throughput,
-                peer,
-                "inspect-ai",
-                throughput / peer,
-                ">= 2",
-                throughput / peer >= 2,
-            )
+            python = peer_python("inspect", "inspect-ai", "openai")
+            peer = run_peer(python, "inspect_job.py", url, options.rows, 256)
+            ratio = throughput / peer
+            claims.add("calls a second, 256 at once", throughput, peer, "inspect-ai", ratio, ">= 2", holds=ratio >= 2)
     rows = options.memory_rows
     small, large = peak_memory(rows // 10), peak_memory(rows)
-    held = large / small <= 1.5
-    claim(
+    ratio = large / small
+    claims.add(
         f"peak memory at {rows:,} rows, MB",
         large,
         small,
         f"at {rows // 10:,} rows",
-        large / small,
+        ratio,
         "flat: <= 1.5",
-        held,
+        holds=ratio <= 1.5,
     )
-    if options.json:
-        options.json.write_text(json.dumps(claims, indent=2) + "\n")
+    claims.write(options.json)
 
 
 if __name__ == "__main__":

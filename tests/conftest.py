@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,10 @@ from typing import Self
 
 import pytest
 from aiohttp import web
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell that runs this in the background has Ctrl-C ignored, and so would every process that a test interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MESSAGES = [
     ("love how quick the delivery was", "positive"),
@@ -61,6 +66,7 @@ class OpenAIDouble:
     The answer is "positive" when the message holds "love" or "thanks", else "negative"; messages with "Be wrong" are
     answered the wrong way. delay: seconds. fail: status to answer with, by call number from 1.
     refuse: messages that hold this text get a 400. models: what it lists.
+    capacity: more calls at once get a 503.
     """
 
     def __init__(self, delay: float = 0.0) -> None:
@@ -68,6 +74,7 @@ class OpenAIDouble:
         self.fail: dict[int, int] = {}
         self.refuse = ""
         self.models = ["m"]
+        self.capacity = 0
         self.calls = 0
         self.in_flight = 0
         self.most_in_flight = 0
@@ -90,6 +97,7 @@ class OpenAIDouble:
         asyncio.set_event_loop(self._loop)
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/embeddings", self._embed)
         app.router.add_get("/v1/models", self._models)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
@@ -111,6 +119,13 @@ class OpenAIDouble:
             {"object": "list", "data": [{"id": name, "object": "model", "max_model_len": 2048} for name in self.models]}
         )
 
+    async def _embed(self, request: web.Request) -> web.Response:
+        """The first number of a vector is the text's length; the rows come in reverse."""
+        texts = (await request.json())["input"]
+        rows = [{"object": "embedding", "index": i, "embedding": [len(t), 1.0]} for i, t in enumerate(texts)]
+        used = sum(map(len, texts))
+        return web.json_response({"data": rows[::-1], "usage": {"prompt_tokens": used, "total_tokens": used}})
+
     async def _chat(self, request: web.Request) -> web.Response:
         self.calls += 1
         number = self.calls
@@ -121,6 +136,8 @@ class OpenAIDouble:
             self.bodies.append(body)
             if self.delay:
                 await asyncio.sleep(self.delay)
+            if self.capacity and self.in_flight > self.capacity:
+                return web.json_response({"error": {"message": "busy"}}, status=503)
             if number in self.fail:
                 return web.json_response({"error": {"message": "made to fail"}}, status=self.fail[number])
             text = body["messages"][-1]["content"]

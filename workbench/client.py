@@ -107,7 +107,7 @@ class Client:
     """Sends requests to whatever endpoint their model names.
 
     runtimes: ready-made runtimes by endpoint name, such as {"scripted": Scripted(...)}; others are opened from the settings.
-    sleep, rng: for tests.
+    sleep, clock (monotonic seconds), rng: for tests.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class Client:
         log: CallLog | None = None,
         runtimes: Mapping[str, Runtime] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self.settings = settings
@@ -124,7 +125,7 @@ class Client:
         self._runtimes: dict[str, Runtime] = dict(runtimes or {})
         self._limiters: dict[str, Limiter | None] = {}
         self._sleep = sleep
-        self._clock = time.monotonic
+        self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  (jitter)
 
     def runtime(self, model: str) -> Runtime:
@@ -140,7 +141,7 @@ class Client:
         name, _ = split_model(model)
         if name not in self._limiters:
             found = self.settings.endpoints.get(name)
-            self._limiters[name] = limiter_for(found) if found is not None else None
+            self._limiters[name] = limiter_for(found, clock=self._clock, sleep=self._sleep) if found is not None else None
         return self._limiters[name]
 
     def concurrency(self, model: str) -> int:

@@ -115,8 +115,7 @@ class Limiter:
         if self._best is None or seconds <= self._best[0]:
             self._best = (seconds, rate)
         elif rate > _FASTER * self._best[1]:
-            # more at once did pay: from here on, that is what latency is held against
-            self._best = (max(seconds / _SLOWER, self._best[0]), rate)
+            self._best = (seconds, rate)  # more at once did pay: that is what latency is held against from here on
         elif seconds > _SLOWER * self._best[0]:
             self._decrease(_SLOW_DECREASE, now)
 
@@ -184,12 +183,14 @@ class _Bucket:
         self._at = clock()
 
     def take(self, amount: float) -> float:
-        """Take it now, on credit if need be; returns the seconds to wait until it is paid."""
+        """Take it now, on credit if need be; returns the seconds to wait until it may be used."""
         now = self._clock()
         self._level = min(self._most, self._level + (now - self._at) * self._rate)
         self._at = now
+        # one that takes more than a burst goes with a full bucket, and the next ones wait for it
+        wait = (min(amount, self._most) - self._level) / self._rate
         self._level -= amount
-        return max(0.0, -self._level / self._rate)
+        return max(0.0, wait)
 
     def correct(self, amount: float) -> None:
         """So much more (or less) was used than was taken."""
@@ -201,7 +202,12 @@ def most_at_once(endpoint: Endpoint) -> int:
     return endpoint.concurrency or _CONCURRENCY.get(endpoint.kind, _OTHERS)[1] * len(endpoint.urls)
 
 
-def limiter_for(endpoint: Endpoint) -> Limiter | None:
+def limiter_for(
+    endpoint: Endpoint,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Limiter | None:
     """The limiter of an endpoint; None for what has no server to spare (embedded, scripted), unless a budget is set."""
     remote = endpoint.kind not in ("embedded", "scripted")
     if not remote and endpoint.requests_per_minute is None and endpoint.tokens_per_minute is None:
@@ -211,5 +217,6 @@ def limiter_for(endpoint: Endpoint) -> Limiter | None:
         _CONCURRENCY.get(endpoint.kind, _OTHERS)[0] * len(endpoint.urls) if remote else most
     )
     return Limiter(
-        start, most, adaptive=remote, requests=endpoint.requests_per_minute, tokens=endpoint.tokens_per_minute
+        start, most, adaptive=remote, requests=endpoint.requests_per_minute, tokens=endpoint.tokens_per_minute,
+        clock=clock, sleep=sleep,
     )  # fmt: skip
