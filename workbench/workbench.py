@@ -12,7 +12,18 @@ from workbench.calls import CallLog
 from workbench.client import Client
 from workbench.errors import DatasetError, InputError
 from workbench.prompts import FilePrompts, git_author
-from workbench.records import Completion, Message, Params, Prompt, Request, Usage, Variant, split_model
+from workbench.records import (
+    Completion,
+    Embeddings,
+    Message,
+    Params,
+    Prompt,
+    Request,
+    ServerMetrics,
+    Usage,
+    Variant,
+    split_model,
+)
 from workbench.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -72,6 +83,16 @@ class Workbench:
         elif raw:
             raise InputError("raw=True sends one text as it is: pass a text, not messages.")
         return await self.client.complete(Request(model, "chat", tuple(question), "", sampling, timeout))
+
+    async def embed(self, texts: Sequence[str], *, model: str, timeout: float = 60.0) -> Embeddings:
+        """One vector a text, from a model that makes them, such as ollama/nomic-embed-text."""
+        if isinstance(texts, str):
+            raise InputError(f"texts = {texts!r} must be a list of texts, such as texts=[{texts!r}].")
+        return await self.client.embed(model, texts, timeout=timeout)
+
+    async def metrics(self, endpoint: str) -> ServerMetrics | None:
+        """What an endpoint's server says of its load (running, waiting, cache use …); None where it does not say."""
+        return await self.client.metrics(endpoint)
 
     # -- comparisons ----------------------------------------------------------------------------------------------
 
