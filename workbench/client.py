@@ -128,6 +128,11 @@ class Client:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  (jitter)
 
+    @property
+    def endpoints(self) -> frozenset[str]:
+        """The names of all endpoints."""
+        return frozenset(self._runtimes) | frozenset(self.settings.endpoints)
+
     def runtime(self, model: str) -> Runtime:
         """The runtime that serves `endpoint/model`, opened on first use."""
         endpoint, _ = split_model(model)
@@ -141,7 +146,9 @@ class Client:
         name, _ = split_model(model)
         if name not in self._limiters:
             found = self.settings.endpoints.get(name)
-            self._limiters[name] = limiter_for(found, clock=self._clock, sleep=self._sleep) if found is not None else None
+            self._limiters[name] = (
+                limiter_for(found, clock=self._clock, sleep=self._sleep) if found is not None else None
+            )
         return self._limiters[name]
 
     def concurrency(self, model: str) -> int:
@@ -195,15 +202,12 @@ class Client:
                     completion = replace(completion, timing=timing)
                 return Outcome(completion, None, attempt, self.cost(request.model, completion), in_flight)
             assert error is not None  # noqa: S101  (for the type checker)
-            # a deadline that passed has cost all of its time: once more, not three times
-            most = min(retries, 1) if isinstance(error, CallTimeoutError) else retries
-            wait = self._wait(attempt, error.retry_after)
-            if not error.retryable or attempt > most or self._clock() + wait >= ends:
+            wait = self._again(error, attempt, retries, ends)
+            if wait is None:
                 return Outcome(None, error, attempt, None, in_flight)
             await self._sleep(wait)
             attempt += 1
-            if (left := ends - self._clock()) < request.timeout:
-                request = replace(request, timeout=max(left, _SHORTEST))
+            request = self._within(request, ends)
 
     async def complete(self, request: Request, *, retries: int = RETRIES, **fields: Any) -> Completion:
         """Send, log one row, and return the answer or raise the CallError. `fields`: see `records.Call`."""
@@ -218,32 +222,46 @@ class Client:
         assert outcome.completion is not None  # noqa: S101  (for the type checker)
         return outcome.completion
 
-    async def stream(self, request: Request, **fields: Any) -> AsyncGenerator[Chunk, None]:
-        """Pieces of text as they come; the last one carries the Completion. Logged once; a stream is not tried again."""
+    async def stream(self, request: Request, *, retries: int = RETRIES, **fields: Any) -> AsyncGenerator[Chunk, None]:
+        """Pieces of text as they come; the last one carries the Completion. Logged once. Sent again as in `call`, as long as no
+        piece has come; raises the CallError."""
+        runtime, limiter = self.runtime(request.model), self.limiter(request.model)
         outcome: Outcome | None = None
-        limiter = self.limiter(request.model)
-        waiting = self._clock()
-        began = await limiter.enter(_tokens(request)) if limiter is not None else waiting
-        in_flight = limiter.in_flight if limiter is not None else None
+        attempt, queued, ends, begun = 1, 0.0, None, False
         try:
-            async with aclosing(self.runtime(request.model).stream(request)) as chunks:
-                async for chunk in chunks:
-                    done = chunk.completion
-                    if done is not None:
-                        if began - waiting > _NOTICEABLE:
-                            timing = replace(done.timing, queued=done.timing.queued + began - waiting)
-                            done = replace(done, timing=timing)
-                            chunk = replace(chunk, completion=done)
-                        outcome = Outcome(done, None, 1, self.cost(request.model, done), in_flight)
-                    yield chunk
-        except CallError as error:
-            outcome = Outcome(None, error, 1, None, in_flight)
-            raise
+            while True:
+                waiting = self._clock()
+                began = await limiter.enter(_tokens(request)) if limiter is not None else waiting
+                queued += began - waiting
+                in_flight = limiter.in_flight if limiter is not None else None
+                ends = began + _PATIENCE * request.timeout if ends is None else ends
+                outcome = None
+                try:
+                    async with aclosing(runtime.stream(request)) as chunks:
+                        async for chunk in chunks:
+                            begun, done = True, chunk.completion
+                            if done is not None:
+                                if queued > _NOTICEABLE:
+                                    timing = replace(done.timing, queued=done.timing.queued + queued)
+                                    done = replace(done, timing=timing)
+                                    chunk = replace(chunk, completion=done)
+                                outcome = Outcome(done, None, attempt, self.cost(request.model, done), in_flight)
+                            yield chunk
+                    return
+                except CallError as error:
+                    outcome = Outcome(None, error, attempt, None, in_flight)
+                    wait = None if begun else self._again(error, attempt, retries, ends)
+                    if wait is None:
+                        raise
+                finally:
+                    if limiter is not None:
+                        fault = outcome.error if outcome else None
+                        used = _more_tokens(request, outcome.completion if outcome else None)
+                        limiter.leave(began, fault, tokens=used, answered=outcome is not None)
+                await self._sleep(wait)
+                attempt += 1
+                request = self._within(request, ends)
         finally:
-            if limiter is not None:
-                fault = outcome.error if outcome else None
-                used = _more_tokens(request, outcome.completion if outcome else None)
-                limiter.leave(began, fault, tokens=used, answered=outcome is not None)
             self._write((outcome or stopped()).row(request, **fields))
 
     async def embed(
@@ -298,6 +316,18 @@ class Client:
     def _write(self, row: Call) -> None:
         if self._log is not None:
             self._log.append(row)
+
+    def _again(self, error: CallError, attempt: int, retries: int, ends: float) -> float | None:
+        """Seconds until the next try, None if there is none."""
+        # a deadline that passed has cost all of its time: once more, not three times
+        most = min(retries, 1) if isinstance(error, CallTimeoutError) else retries
+        wait = self._wait(attempt, error.retry_after)
+        return wait if error.retryable and attempt <= most and self._clock() + wait < ends else None
+
+    def _within(self, request: Request, ends: float) -> Request:
+        """With what is left of the time."""
+        left = ends - self._clock()
+        return replace(request, timeout=max(left, _SHORTEST)) if left < request.timeout else request
 
     def _wait(self, attempt: int, retry_after: float | None) -> float:
         backoff = min(0.25 * 2.0**attempt, _LONGEST_WAIT) * self._rng.uniform(0.5, 1.0)
