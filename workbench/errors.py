@@ -23,6 +23,7 @@ Each message says what happened, what was probably meant and what to do. Catch t
     │   ├── BadAnswerError            a 200 that is not an answer (HTML, broken JSON, no choices)
     │   └── StoppedError              the caller stopped waiting: interrupted or cancelled
     ├── WeightsError                  a model's weights cannot be fetched or do not match their sha256
+    ├── LaunchError                   a server cannot be started, or ended; `log` is what it wrote
     ├── RunError                      a comparison cannot start, resume or be read
     └── ReportError                   a notebook run failed; `path` is what it left
 """
@@ -42,6 +43,7 @@ __all__ = [
     "DatasetError",
     "IncompleteStreamError",
     "InputError",
+    "LaunchError",
     "ModelNotFoundError",
     "OverloadedError",
     "ParameterError",
@@ -167,6 +169,14 @@ class StoppedError(CallError):
 
 class WeightsError(WorkbenchError):
     """Weights are missing, cannot be fetched, or are not what was pinned."""
+
+
+class LaunchError(WorkbenchError):
+    """A server does not come up, or ended by itself; `log` names the file with what it wrote, None if it never ran."""
+
+    def __init__(self, message: str, *, log: Path | None = None) -> None:
+        super().__init__(message)
+        self.log = log
 
 
 class RunError(WorkbenchError):

@@ -98,6 +98,7 @@ class Message:
 
     parts: the content in OpenAI's form, where it is more than text (images, files); `content` is then its text alone.
     tool_calls: what the assistant asked for, as in `Completion.tool_calls`; tool_call_id: which of them a tool's turn answers.
+    extra: fields sent as they are, such as `name`.
     """
 
     role: str
@@ -105,6 +106,7 @@ class Message:
     parts: tuple[Mapping[str, Any], ...] = ()
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     tool_call_id: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +227,12 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a streamed answer; the last one carries the Completion."""
+    """A piece of a streamed answer; the last one carries the Completion. reasoning, refused: as there, of this piece."""
 
     text: str = ""
     completion: Completion | None = None
+    reasoning: str = ""
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +241,7 @@ class Completion:
 
     reasoning: what a reasoning model thought before it answered, where the server tells. logprobs: one mapping a token (token,
     logprob, top_logprobs), if asked for. truncated: the server silently left out part of the prompt, and that was allowed.
+    refused: the server marked the text as the model's refusal to answer.
     """
 
     text: str
@@ -250,6 +255,7 @@ class Completion:
     reasoning: str = ""
     logprobs: tuple[Mapping[str, Any], ...] = ()
     truncated: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,7 +24,7 @@ __all__ = ["DEFAULT_MODEL", "Endpoint", "Secret", "Settings", "load_settings"]
 
 DEFAULT_MODEL = "embedded/smollm2-135m"
 _FILE = "workbench.toml"
-_KINDS = ("embedded", "ollama", "openai", "scripted", "tgi", "vllm")
+_KINDS = ("embedded", "llama-server", "ollama", "openai", "openai-compatible", "scripted", "tgi", "vllm")
 
 
 class Secret:
@@ -104,6 +104,24 @@ class Settings:
     def runs(self) -> Path:
         """Where comparisons keep their rows."""
         return self.home / "runs"
+
+    @property
+    def loadtests(self) -> Path:
+        """Where load tests keep theirs."""
+        return self.home / "loadtests"
+
+    @property
+    def servers(self) -> Path:
+        """Where servers that are started here keep their logs and keys."""
+        return self.home / "servers"
+
+    def make_home(self) -> None:
+        """Make the home, if it is not there, such that git ignores it; a folder that the user made is left as it is."""
+        try:
+            self.home.mkdir(parents=True)
+            (self.home / ".gitignore").write_text("*\n", "utf-8")
+        except OSError:
+            pass  # there already, or not writable: whoever writes into it says so
 
     def endpoint(self, name: str) -> Endpoint:
         """The endpoint of that name; SettingsError lists the known ones."""

@@ -38,7 +38,7 @@ _HTML_CELL = 2_000
 _NARROWEST = 8
 
 _FORMATTED_NUMBER = re.compile(
-    r"[<>≈~]?\s?[+\-−±]?\$?\d[\d.,]*(e[+-]?\d+)?\s?(%|x|×|/s|tokens/s|µs|ms|s|min|h|d)?"
+    r"[<>≈~]?\s?[+\-−±]?\$?\d[\d.,]*(e[+-]?\d+)?( / \d[\d.,]*)*\s?(%|x|×|/s|tokens/s|µs|ms|s|min|h|d)?"
     r"( \d+ (s|min|h))?( \[[^\]]*\])?"
 )
 _LONG_WORD = re.compile(r"\S{32}")

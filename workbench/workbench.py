@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -28,14 +29,19 @@ from workbench.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import pandas as pd
+    from openai import AsyncOpenAI
 
     from workbench.doctor import Diagnosis
     from workbench.evaluation.comparison import Comparison
     from workbench.evaluation.datasets import Dataset
     from workbench.evaluation.plan import Plan
-    from workbench.evaluation.progress import Reporter
     from workbench.evaluation.verdict import Guardrail
+    from workbench.loadtest.plan import LoadPlan
+    from workbench.loadtest.result import LoadTest
+    from workbench.loadtest.store import LoadTests
+    from workbench.running.progress import Reporter
     from workbench.serving import Runtime
+    from workbench.serving.ollama import Ollama
 
 __all__ = ["Workbench"]
 
@@ -93,6 +99,32 @@ class Workbench:
     async def metrics(self, endpoint: str) -> ServerMetrics | None:
         """What an endpoint's server says of its load (running, waiting, cache use …); None where it does not say."""
         return await self.client.metrics(endpoint)
+
+    def openai(self, model: str | None = None) -> AsyncOpenAI:
+        """The openai package's `AsyncOpenAI`, whose calls go through this workbench: its limits, retries, prices and log.
+
+        model: `endpoint/model`, by default the settings' one. A call may name that model (with its endpoint or without), another
+        one of the endpoint, or another `endpoint/model`. Raises InputError if the package is not installed.
+        """
+        from workbench.openai_bridge import openai_client
+
+        self._make_home()
+        return openai_client(self.client, model or self.settings.model)
+
+    def ollama(self, endpoint: str = "ollama") -> Ollama:
+        """The models of an Ollama endpoint: `list`, `show`, `running`, `pull`, `load` and `unload` them.
+
+        Raises InputError for an endpoint of another kind.
+        """
+        from workbench.serving.ollama import Ollama
+
+        runtime = self.client.runtime(f"{endpoint}/-")
+        if not isinstance(runtime, Ollama):
+            raise InputError(
+                f"{endpoint} is of kind {runtime.kind}: only Ollama pulls, loads and unloads models when it is asked to, "
+                "another server holds what it was started with. Name an endpoint of kind ollama."
+            )
+        return runtime
 
     # -- comparisons ----------------------------------------------------------------------------------------------
 
@@ -236,13 +268,65 @@ class Workbench:
                 found[prompt.digest] = f"not released, labelled {', '.join(mine)}"
         return found
 
-    def _make_home(self) -> None:
-        """Make the home, if it is not there, such that git ignores it; a folder that the user made is left as it is."""
+    # -- load tests -----------------------------------------------------------------------------------------------
+
+    def load_plan(
+        self,
+        models: Sequence[str] | None = None,
+        *,
+        concurrency: Sequence[int] | None = None,
+        rate: Sequence[float] | None = None,
+        requests: int | None = None,
+        warmup: int | None = None,
+        prompt_tokens: int = 128,
+        output_tokens: int = 32,
+        shared_tokens: int = 0,
+        target: Mapping[str, float] | None = None,
+        seed: int = 0,
+        params: Params | Mapping[str, Any] | None = None,
+        raw: bool = False,
+        timeout: float = 120.0,
+    ) -> LoadPlan:
+        """What a load test would do and cost; nothing is sent. Give the plan to `load_test`.
+
+        models: `endpoint/model`, by default the settings' one. concurrency: calls at once, one load each (1, 4 and 16 by
+        default); or rate: Poisson arrivals a second. requests: of each load, by default 32, or 4 for each at once where that
+        is more. prompt_tokens, output_tokens: the lengths of each request; shared_tokens: how many of the prompt's first are
+        the same in all. target: such as {"ttft": 0.5, "tpot": 0.05} in seconds, for the goodput. raw: no chat template.
+        """
+        from workbench.loadtest.plan import make_load_plan
+
+        return make_load_plan(
+            models=[self.settings.model] if models is None else models, endpoint=self.settings.endpoint,
+            kind=lambda model: self.client.runtime(model).kind, cost=self._cost, concurrency=concurrency, rate=rate,
+            requests=requests, warmup=warmup, prompt_tokens=prompt_tokens, output_tokens=output_tokens,
+            shared_tokens=shared_tokens, target=target, seed=seed, params=_params(params), raw=raw, timeout=timeout,
+        )  # fmt: skip
+
+    async def load_test(self, plan: LoadPlan, *, progress: Reporter | None = None) -> LoadTest:
+        """Measure how fast the plan's models are served under its loads: time to first token, time per output token, latency,
+        throughput and goodput. Kept under `load_tests`; its calls are in no ordinary figure of the call log. An interrupt
+        (Ctrl-C, the kernel's stop button) returns what is there by then.
+        """
+        from workbench.loadtest.runner import run_load_plan
+
+        self._make_home()
+        folder = self.load_tests.new(time.time())
+        log = folder.log()
         try:
-            self.settings.home.mkdir(parents=True)
-            (self.settings.home / ".gitignore").write_text("*\n", "utf-8")
-        except OSError:
-            pass  # there already, or not writable: whoever writes into it says so
+            return await run_load_plan(plan, self.client.unlimited(log), folder, progress=progress)
+        finally:
+            log.close()
+
+    @property
+    def load_tests(self) -> LoadTests:
+        """All load tests that are kept: `list()` them, `get()` one by its id."""
+        from workbench.loadtest.store import LoadTests
+
+        return LoadTests(self.settings.loadtests)
+
+    def _make_home(self) -> None:
+        self.settings.make_home()
 
     # -- the rest -------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ import pytest
 
 from workbench import Workbench, errors
 from workbench.calls import read_rows
-from workbench.evaluation.progress import Progress, silent
 from workbench.records import Example
+from workbench.running.progress import Progress, silent
 
 if TYPE_CHECKING:
     from conftest import OpenAIDouble
@@ -253,7 +253,7 @@ def test_cancelled_run_keeps_its_rows(bench: Workbench, openai_double: OpenAIDou
 SCRIPT = """
 import asyncio, sys
 from workbench import Workbench
-from workbench.evaluation.progress import silent
+from workbench.running.progress import silent
 
 async def main():
     async with Workbench() as bench:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from workbench.records import Completion, Message, Params, Request
+from workbench.serving.ollama import Ollama
 from workbench.serving.openai_compatible import OpenAICompatible
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -61,6 +63,17 @@ class RecordedServer(_InThread):
         exchange = self.exchanges[name]
         self._forced[exchange["request"]["path"]] = exchange
 
+    def say(self, path: str, *answers: Any, status: int = 200) -> None:
+        """Answer that path with one object, or with several as JSON lines."""
+        if len(answers) == 1:
+            response: dict[str, Any] = {"json": answers[0], "headers": {"content-type": "application/json"}}
+        else:
+            response = {
+                "lines": [json.dumps(item) for item in answers],
+                "headers": {"content-type": "application/x-ndjson"},
+            }
+        self._forced[path] = {"response": response | {"status": status}}
+
     async def _start(self) -> None:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
@@ -81,7 +94,7 @@ class RecordedServer(_InThread):
             if (wanted["method"], wanted["path"]) != (request.method, request.path):
                 continue
             if request.method == "POST" and (
-                wanted.get("authorized", True) != authorized or wanted.get("json") != body
+                wanted.get("authorized", True) != authorized or wanted.get("json", wanted.get("content")) != body
             ):
                 continue
             return exchange
@@ -89,7 +102,7 @@ class RecordedServer(_InThread):
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
-        body = json.loads(raw) if raw else None
+        body = _json(raw) if raw else None
         self.seen.append((request.path, dict(request.headers), body))
         exchange = self._find(request, body)
         if exchange is None:
@@ -97,16 +110,25 @@ class RecordedServer(_InThread):
                 {"detail": f"nothing recorded for {request.method} {request.path} {body}"}, status=418
             )
         recorded = exchange["response"]
-        kind = recorded["headers"].get("content-type", "text/plain")
+        # how the bytes were framed is this server's own affair
+        headers = {name: value for name, value in recorded["headers"].items() if name != "transfer-encoding"}
+        headers.setdefault("content-type", "text/plain")
         if "lines" not in recorded:
             text = json.dumps(recorded["json"]) if "json" in recorded else recorded["text"]
-            return web.Response(status=recorded["status"], body=text.encode(), headers={"Content-Type": kind})
-        response = web.StreamResponse(status=recorded["status"], headers={"Content-Type": kind})
+            return web.Response(status=recorded["status"], body=text.encode(), headers=headers)
+        response = web.StreamResponse(status=recorded["status"], headers=headers)
         await response.prepare(request)
         sent = ("\n".join(recorded["lines"]) + "\n").encode()
         for start in range(0, len(sent), 97):  # events are cut wherever the network likes
             await response.write(sent[start : start + 97])
         return response
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except json.JSONDecodeError:
+        return raw.decode()
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -191,7 +213,7 @@ ANSWER = {
 }
 
 
-async def ask(runtime: OpenAICompatible, request: Request = CHAT) -> Completion:
+async def ask(runtime: OpenAICompatible | Ollama, request: Request = CHAT) -> Completion:
     """One call, and the connections closed after it."""
     try:
         return await runtime.complete(request)
@@ -199,7 +221,7 @@ async def ask(runtime: OpenAICompatible, request: Request = CHAT) -> Completion:
         await runtime.aclose()
 
 
-async def listen(runtime: OpenAICompatible, request: Request = CHAT) -> tuple[list[str], Completion]:
+async def listen(runtime: OpenAICompatible | Ollama, request: Request = CHAT) -> tuple[list[str], Completion]:
     """One streamed call: its pieces and its completion."""
     pieces, completion = [], None
     try:
@@ -220,3 +242,39 @@ def sse(*events: Any) -> str:
 
 def delta(text: str, finish: str | None = None) -> dict[str, Any]:
     return {"id": "s1", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
+
+
+SHORT = replace(OLLAMA, params=replace(OLLAMA.params, extra={"num_ctx": 1024}))
+OLLAMA_SHOW = {
+    "model_info": {"general.architecture": "llama", "llama.context_length": 8192},
+    "capabilities": ["completion"],
+}
+
+
+def ollama_at(
+    endpoint: Callable[..., Any], *urls: str, clock: Callable[[], float] = time.time, **fields: Any
+) -> Ollama:
+    """A runtime for the `endpoint` fixture, named ollama."""
+    return Ollama(endpoint(*urls, name="ollama", kind="ollama", key_setting="OLLAMA_API_KEY", **fields), clock=clock)
+
+
+def serve(recorded: Callable[..., Any]) -> Any:
+    """The recorded Ollama when it had its model, of the `recorded` fixture."""
+    server = recorded("ollama")
+    server.play("tags")
+    return server
+
+
+def chat(text: str = "ok", **fields: Any) -> dict[str, Any]:
+    """A whole answer of Ollama, or a piece of one with done = False."""
+    message = {"role": "assistant", "content": text} | fields.pop("message", {})
+    return {"model": "m", "message": message, "done": True, "done_reason": "stop"} | fields
+
+
+def bodies(server: Any, path: str) -> list[Any]:
+    """What came to a path."""
+    return [body for seen, _, body in server.seen if seen == path]
+
+
+def ndjson(*pieces: dict[str, Any], **fields: Any) -> bytes:
+    return http("".join(json.dumps(piece) + "\n" for piece in pieces), content_type="application/x-ndjson", **fields)

@@ -81,7 +81,7 @@ async def test_an_unknown_model_of_a_recorded_ollama(recorded: Make, endpoint: M
         await ask(runtime, replace(OLLAMA, model="ollama/nope"))
     expected = (
         "ollama has no model 'nope'. It has: smollm2:135m. Name one of those as ollama/MODEL, "
-        "or get it with `ollama pull nope`."
+        "or get it with `workbench model pull ollama/nope` (or `ollama pull nope`)."
     )
     assert expected == str(caught.value)
 
@@ -166,7 +166,7 @@ STREAM_FAULTS: list[tuple[str, int | None, type[errors.CallError], str]] = [
     (
         sse({"error": {"message": "Model is overloaded", "http_status_code": 422}}, "[DONE]"),
         None,
-        errors.OverloadedError,
+        errors.RateLimitError,
         "overloaded",
     ),
     (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App, Parameter
 
 from workbench import __version__
-from workbench.cli import compare, demo, doctor, lab, prompt, report
+from workbench.cli import bench, compare, demo, doctor, lab, model, prompt, report, serve
 
 __all__ = ["build"]
 
@@ -22,8 +22,11 @@ def build() -> App:
     )
     app.command(demo.demo)
     app.command(compare.compare)
+    app.command(bench.bench)
     app.command(doctor.doctor)
     app.command(lab.lab)
+    app.command(model.app)
     app.command(prompt.app)
     app.command(report.app)
+    app.command(serve.app)
     return app

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from workbench.evaluation.plan import Plan
     from workbench.workbench import Workbench
 
-__all__ = ["compare", "reuse_line"]
+__all__ = ["check_target", "compare", "reuse_line"]
 
 _FIELDS = (
     "prompts", "models", "dataset", "primary", "scorers", "margin", "control", "repeats", "seed", "level", "limit", "split",
@@ -93,11 +93,11 @@ def compare(
             raise InputError(
                 f"{flag} is missing (or {name} in a TOML file): say what to compare. See workbench compare --help."
             )
-    _check_target(json_file)
+    check_target(json_file)
     return asyncio.run(_compare(options, json_file, fresh=fresh, plan_only=plan_only))
 
 
-def _check_target(json_file: str | None) -> None:
+def check_target(json_file: str | None) -> None:
     """Before anything is paid for, the result must have a place."""
     from workbench.errors import InputError
 

@@ -38,9 +38,9 @@ def demo(*, model: str | None = None, limit: int | None = None, out: Path | None
     fresh
         Measure anew in place of reusing the answers of an earlier run.
     """
-    from workbench.evaluation.progress import default_reporter
     from workbench.records import split_model
     from workbench.reporting import run_notebook
+    from workbench.running.progress import default_reporter
     from workbench.settings import DEFAULT_MODEL, load_settings
     from workbench.starter import DEMO_DATASET, DEMO_PROMPT, ensure_demo, find_notebook
     from workbench.tables import clean_text
@@ -114,7 +114,7 @@ def _fetch(settings: Settings, name: str) -> None:
 @contextmanager
 def _progress(folder: Path, reporter: Any) -> Iterator[dict[str, str]]:
     """Draw here what the notebook's kernel reports: yields the environment that the kernel needs for it."""
-    from workbench.evaluation.progress import Progress
+    from workbench.running.progress import Progress
 
     path = folder / "progress.json"
     over = threading.Event()

@@ -1,5 +1,14 @@
 """DataFrame in, plotly figure out. What is computed was computed before; a figure only draws it."""
 
 from workbench.dashboards.comparison import delta_figure, latency_figure, score_figure, slice_figure
+from workbench.dashboards.serving import load_latency_figure, throughput_figure, token_time_figure
 
-__all__ = ["delta_figure", "latency_figure", "score_figure", "slice_figure"]
+__all__ = [
+    "delta_figure",
+    "latency_figure",
+    "load_latency_figure",
+    "score_figure",
+    "slice_figure",
+    "throughput_figure",
+    "token_time_figure",
+]

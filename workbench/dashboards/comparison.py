@@ -1,21 +1,29 @@
 """What a comparison looks like: scores, paired differences, latencies and slices.
 
-The figures have no background of their own and one middle grey for text and lines, so they read in a light and a dark
-JupyterLab; the colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), told apart with every kind of
-colour vision, and each colour has its own symbol for print in black and white. Where there is nothing to draw, a
-figure says so in a sentence.
+Where there is nothing to draw, a figure says so in a sentence.
 """
 
 from __future__ import annotations
 
-import html
 import math
-import textwrap
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from workbench.dashboards.drawing import (
+    COLOURS,
+    FAINT,
+    GREY,
+    SYMBOLS,
+    blank,
+    columns_of,
+    need,
+    number,
+    safe,
+    sentence,
+    style,
+)
 from workbench.errors import InputError
-from workbench.tables import clean_text, format_interval, format_seconds
+from workbench.tables import format_interval, format_seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,10 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["delta_figure", "latency_figure", "score_figure", "slice_figure"]
 
-GREY = "#7d7d7d"
-FAINT = "rgba(125,125,125,.28)"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 _DECISIONS = {
     "better": ("#009E73", "triangle-up"),
     "worse": ("#D55E00", "triangle-down"),
@@ -58,23 +62,23 @@ def score_figure(
     """
     name = score if score is not None else next((c for c in table.columns if _has_interval(table, c)), None)
     if not len(table):
-        return _sentence(f"There is no {name or 'score'} to draw: no variant has been run yet.")
+        return sentence(f"There is no {name or 'score'} to draw: no variant has been run yet.")
     if name is None or not _has_interval(table, name):
         raise InputError(
             f"score_figure needs the columns NAME, NAME_low and NAME_high of a score"
-            f"{f' ({name!r} was asked for)' if score else ''}. This table has: {_columns(table)}."
+            f"{f' ({name!r} was asked for)' if score else ''}. This table has: {columns_of(table)}."
         )
     labels = _variants(table)
     dots, missing = [], []
     for row, (label, record) in enumerate(zip(labels, table.to_dict("records"), strict=True)):
-        value, low, high = (_number(record[c]) for c in (name, f"{name}_low", f"{name}_high"))
+        value, low, high = (number(record[c]) for c in (name, f"{name}_low", f"{name}_high"))
         if math.isnan(value):
             missing.append(row)
         else:
-            told = f"<b>{_safe(label, 200)}</b><br>{_told(value, low, high)}{_of(record)}"
+            told = f"<b>{safe(label, 200)}</b><br>{_told(value, low, high)}{_of(record)}"
             dots.append(_Dot(row, value, low, high, told))
     if not dots:
-        return _sentence(f"There is no {name} to draw: no answer has been scored yet.")
+        return sentence(f"There is no {name} to draw: no answer has been scored yet.")
     figure = _canvas(
         f"{name} of each variant",
         f"Dot: mean score. Line: {level:.0%} interval. {'Right' if higher_is_better else 'Left'} is better.",
@@ -97,7 +101,7 @@ def delta_figure(
     import plotly.graph_objects as go
 
     if not contrasts:
-        return _sentence("There is no difference to draw: nothing was compared with the control.")
+        return sentence("There is no difference to draw: nothing was compared with the control.")
     controls = list(dict.fromkeys(contrast.control for contrast in contrasts))
     figure = _canvas(
         f"Difference in {score} to {' / '.join(controls)}",
@@ -143,12 +147,12 @@ def latency_figure(rows: pd.DataFrame) -> go.Figure:
     import plotly.graph_objects as go
 
     if not len(rows):
-        return _sentence("There is no latency to draw: no call has been made yet.")
-    _need("latency_figure", rows, ("variant", "latency"))
+        return sentence("There is no latency to draw: no call has been made yet.")
+    need("latency_figure", rows, ("variant", "latency"))
     known = rows.dropna(subset=["latency"])
     groups = [(str(label), group["latency"].to_numpy(dtype=float)) for label, group in _groups(known, "variant")]
     if not groups:
-        return _sentence("There is no latency to draw: no call has been measured yet.")
+        return sentence("There is no latency to draw: no call has been measured yet.")
     milliseconds = max(float(np.quantile(values, 0.95)) for _, values in groups) < 1
     factor, unit = (1000.0, "milliseconds") if milliseconds else (1.0, "seconds")
     figure = _canvas(
@@ -160,9 +164,9 @@ def latency_figure(rows: pd.DataFrame) -> go.Figure:
     top = 0.0
     for row, (label, values) in enumerate(groups):
         p5, p25, p50, p75, p95 = (float(q) for q in np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95)))
-        colour, symbol = _style(row)
+        colour, symbol = style(row)
         told = (
-            f"<b>{_safe(label, 200)}</b><br>median {format_seconds(p50)}, P95 {format_seconds(p95)}, n {len(values):,}"
+            f"<b>{safe(label, 200)}</b><br>median {format_seconds(p50)}, P95 {format_seconds(p95)}, n {len(values):,}"
         )
         if len(values) > _FEW:
             figure.add_trace(
@@ -194,16 +198,16 @@ def slice_figure(table: pd.DataFrame, *, by: str | None = None, score: str | Non
     drawn, and the figure says how many are not. Raises InputError if a column is missing.
     """
     if not len(table):
-        return _sentence("There are no slices to draw: no example has been run yet.")
+        return sentence("There are no slices to draw: no example has been run yet.")
     others = [str(c) for c in table.columns if c not in ("variant", "low", "high", "n")]
     by = by if by is not None else next(iter(others), None)
     score = score if score is not None else next((c for c in others if c != by), None)
-    _need("slice_figure", table, ("variant", by or "BY", score or "SCORE"))
+    need("slice_figure", table, ("variant", by or "BY", score or "SCORE"))
     assert by is not None  # noqa: S101
     assert score is not None  # noqa: S101
     known = table.dropna(subset=[score])
     if not len(known):
-        return _sentence(f"There is no {score} by {by} to draw: no answer has been scored yet.")
+        return sentence(f"There is no {score} by {by} to draw: no answer has been scored yet.")
     known = known.assign(**{by: known[by].map(str)})
     values = list(dict.fromkeys(known[by]))
     if "n" in known.columns:
@@ -216,24 +220,24 @@ def slice_figure(table: pd.DataFrame, *, by: str | None = None, score: str | Non
         f"{score} by {by}, for each variant",
         "Dot: mean score. Line: its interval, wide where there are few examples."
         + (f" The {len(values)} largest values; {left_out} more are not drawn." if left_out else ""),
-        rows=[_safe(value, 40) for value in values],
+        rows=[safe(value, 40) for value in values],
         axis=score,
         height=30 + 17 * len(variants),
     )
-    figure.update_yaxes(title={"text": _safe(by, 40), "standoff": 14, "font": {"size": 13}})
+    figure.update_yaxes(title={"text": safe(by, 40), "standoff": 14, "font": {"size": 13}})
     drawn: list[float] = []
     for at, variant in enumerate(variants):
         offset = (at - (len(variants) - 1) / 2) * min(0.22, 0.7 / len(variants))
         dots = []
         for record in known[known["variant"] == variant].to_dict("records"):
             if record[by] in place:
-                value, low, high = (_number(record.get(column)) for column in (score, "low", "high"))
+                value, low, high = (number(record.get(column)) for column in (score, "low", "high"))
                 told = (
-                    f"<b>{_safe(record[by], 80)}</b><br>{_safe(variant, 200)}<br>{_told(value, low, high)}{_of(record)}"
+                    f"<b>{safe(record[by], 80)}</b><br>{safe(variant, 200)}<br>{_told(value, low, high)}{_of(record)}"
                 )
                 dots.append(_Dot(place[record[by]] + offset, value, low, high, told))
                 drawn += [value, low, high]
-        colour, symbol = _style(at)
+        colour, symbol = style(at)
         _dots(figure, dots, colour=colour, symbol=symbol, label=str(variant))
     _fit(figure, drawn, floor=0.0, ceiling=1.0)
     figure.update_layout(showlegend=True, height=figure.layout.height + 20 * len(variants))
@@ -244,24 +248,9 @@ def slice_figure(table: pd.DataFrame, *, by: str | None = None, score: str | Non
 
 
 def _canvas(title: str, subtitle: str, *, rows: Sequence[str], axis: str, height: int = 52) -> go.Figure:
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    lines = [_safe(line, 120) for line in textwrap.wrap(clean_text(subtitle), 95)]
-    figure.update_layout(
-        template="none", paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font={"color": GREY, "size": 13},
-        title={
-            "text": _safe(title, 120), "x": 0, "xref": "paper", "xanchor": "left", "yref": "container", "y": 1,
-            "yanchor": "top", "pad": {"t": 14}, "font": {"size": 16},
-            "subtitle": {"text": "<br>".join(lines), "font": {"size": 12, "color": GREY}},
-        },
-        height=134 + 16 * len(lines) + height * len(rows), margin={"l": 20, "r": 20, "t": 62 + 16 * len(lines), "b": 50},
-        showlegend=False, legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.02, "yref": "container",
-                                  "yanchor": "bottom"},
-        hoverlabel={"align": "left"}, meta={"theme": "page"},
-    )  # fmt: skip
+    figure = blank(title, subtitle, plot=22 + height * len(rows))
     figure.update_xaxes(
-        title={"text": _safe(axis, 80), "standoff": 8, "font": {"size": 13}},
+        title={"text": safe(axis, 80), "standoff": 8, "font": {"size": 13}},
         gridcolor=FAINT,
         zeroline=False,
         linecolor=FAINT,
@@ -297,21 +286,6 @@ def _remark(figure: go.Figure, rows: Sequence[int], text: str) -> None:
         figure.add_annotation(xref="paper", x=0.02, xanchor="left", y=row, showarrow=False, text=text)
 
 
-def _sentence(text: str) -> go.Figure:
-    """A figure that says why nothing is drawn."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    figure.update_layout(
-        template="none", paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font={"color": GREY, "size": 14},
-        xaxis={"visible": False, "range": [0, 1]}, yaxis={"visible": False, "range": [0, 1]}, height=60,
-        margin={"l": 10, "r": 10, "t": 10, "b": 10}, meta={"theme": "page"},
-        annotations=[{"text": _safe(text, 300), "x": 0, "y": 0.5, "xref": "paper", "yref": "paper", "xanchor": "left",
-                      "showarrow": False, "align": "left"}],
-    )  # fmt: skip
-    return figure
-
-
 def _fit(figure: go.Figure, values: Sequence[float], floor: float | None = None, ceiling: float | None = None) -> None:
     """The x axis around `values` with air, not beyond floor or ceiling where no value is."""
     finite = [value for value in values if math.isfinite(value)] or [0.0]
@@ -323,17 +297,13 @@ def _fit(figure: go.Figure, values: Sequence[float], floor: float | None = None,
     figure.update_xaxes(range=[least, most])
 
 
-def _style(at: int) -> tuple[str, str]:
-    return COLOURS[at % len(COLOURS)], SYMBOLS[(at + at // len(COLOURS)) % len(SYMBOLS)]
-
-
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
 def _variants(table: pd.DataFrame) -> list[str]:
     if "variant" in table.columns:
         return [str(label) for label in table["variant"]]
-    _need("score_figure", table, ("prompt", "version", "model"))
+    need("score_figure", table, ("prompt", "version", "model"))
     columns = (table["prompt"], table["version"], table["model"])
     return [f"{prompt}@{version} · {model}" for prompt, version, model in zip(*columns, strict=True)]
 
@@ -344,23 +314,6 @@ def _groups(frame: pd.DataFrame, column: str) -> list[tuple[Hashable, pd.DataFra
 
 def _has_interval(table: pd.DataFrame, column: object) -> bool:
     return {column, f"{column}_low", f"{column}_high"} <= set(table.columns)
-
-
-def _need(what: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise InputError(f"{what} needs the column {', '.join(map(repr, missing))}. This table has: {_columns(table)}.")
-
-
-def _columns(table: pd.DataFrame) -> str:
-    return ", ".join(str(column) for column in table.columns) or "no columns"
-
-
-def _number(value: Any) -> float:
-    try:
-        return math.nan if value is None else float(value)
-    except TypeError:
-        return math.nan  # pandas' NA
 
 
 def _reach(distance: float) -> float:
@@ -376,8 +329,8 @@ def _told(value: float, low: float, high: float) -> str:
 def _contrast_told(contrast: Contrast) -> str:
     shown = format_interval(contrast.interval, signed=True, digits=3)
     return (
-        f"<b>{_safe(contrast.variant, 200)}</b><br>{contrast.decision}: {shown}<br>"
-        f"n {contrast.n:,}, margin {contrast.margin:g}, {_safe(contrast.method, 80)}"
+        f"<b>{safe(contrast.variant, 200)}</b><br>{contrast.decision}: {shown}<br>"
+        f"n {contrast.n:,}, margin {contrast.margin:g}, {safe(contrast.method, 80)}"
     )
 
 
@@ -387,10 +340,4 @@ def _of(record: dict[Hashable, Any]) -> str:
 
 def _label(text: str) -> str:
     """A variant's label on two lines: prompt, then model."""
-    return "<br>".join(_safe(part, 44) for part in text.split(" · ", 1))
-
-
-def _safe(value: object, limit: int) -> str:
-    """Text as it is: plotly would read tags in it."""
-    text = clean_text(str(value)).replace("\n", " ")
-    return html.escape(text if len(text) <= limit else f"{text[: limit - 1]}…", quote=False)
+    return "<br>".join(safe(part, 44) for part in text.split(" · ", 1))

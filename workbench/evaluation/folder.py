@@ -6,18 +6,16 @@ The rows are the only write-ahead record; everything else can be made again from
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from workbench.calls import read_rows
 from workbench.errors import RunError
 from workbench.evaluation.plan import Plan
 from workbench.records import asdict_prompt
+from workbench.running.saving import write_json
 
 __all__ = ["RunFolder", "describe", "latest_folder", "open_folder"]
 
@@ -40,18 +38,7 @@ class RunFolder:
 
     def write(self, name: str, value: Any) -> Path:
         """Write a JSON file whole or not at all."""
-        target = self.path / name
-        temporary = self.path / f".{name}-{secrets.token_hex(4)}"
-        try:
-            temporary.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
-            temporary.replace(target)
-        except OSError as error:
-            raise RunError(
-                f"{target} cannot be written: {error}. All rows are kept; free some space or choose another."
-            ) from None
-        finally:
-            temporary.unlink(missing_ok=True)
-        return target
+        return write_json(self.path / name, value)
 
 
 def latest_folder(runs: Path, plan: Plan) -> RunFolder | None:

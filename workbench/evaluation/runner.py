@@ -8,11 +8,9 @@ next is asked, so a killed run goes on where it stopped and repeats at most the 
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -24,17 +22,17 @@ from workbench.calls import Segment
 from workbench.client import Client, Outcome, stopped
 from workbench.errors import BadAnswerError, BadRequestError, CallError, ContextLengthError, RunError, StoppedError
 from workbench.evaluation.folder import RunFolder, open_folder
-from workbench.evaluation.interrupt import on_interrupt
 from workbench.evaluation.measurements import FRESH, REPLAYED, Measurements
 from workbench.evaluation.plan import Plan, request_for, seeded
-from workbench.evaluation.progress import Progress, Reporter, default_reporter
 from workbench.records import Call, Example, ModelInfo, Score, Variant
+from workbench.running.interrupt import on_interrupt
+from workbench.running.progress import Progress, Reporter, default_reporter
+from workbench.running.quiet import rare_collections
 
 __all__ = ["Run", "run_plan"]
 
 _MAX_CONSECUTIVE_ERRORS = 20
 _REPORT_EVERY = 0.02
-_ALLOCATIONS = 50_000
 _CHUNK = 512
 _REASON, _REASONS = 200, 1000  # characters of a reason that are kept, and how many of them
 _OF_THIS_REQUEST = (BadAnswerError, BadRequestError, ContextLengthError)
@@ -182,7 +180,7 @@ class _Runner:
                 worker.cancel()
 
         try:
-            with on_interrupt(lambda: loop.call_soon_threadsafe(stop, "interrupted")), _rare_collections():
+            with on_interrupt(lambda: loop.call_soon_threadsafe(stop, "interrupted")), rare_collections():
                 for block, model in enumerate(self._plan.models):
                     tasks = _Peekable(self._tasks(block, model))
                     if self._halted() or not tasks:
@@ -330,22 +328,6 @@ class _Runner:
         self._progress(
             Progress(self._done, self.measurements.total, self._reused, self._errors, self.spent, label, finished)
         )
-
-
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Let Python's cycle collector look less often while hundreds of calls are in flight.
-
-    By default it walks all their live objects every 700 allocations: with 256 calls at once that was over a third of
-    this process's time, and it shows as latency of the model. The cost is at most a few megabytes.
-    """
-    before = gc.get_threshold()
-    if before[0]:
-        gc.set_threshold(max(before[0], _ALLOCATIONS), *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 class _Peekable(Iterator[_Task]):

@@ -1,4 +1,4 @@
-"""Model runtimes: in process, behind an OpenAI-compatible server, or scripted."""
+"""Model runtimes: in process, behind Ollama or an OpenAI-compatible server, or scripted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Embedder", "Limiter", "Metered", "Runtime", "limiter_for", "open_runtime"]
 
-_COMPATIBLE = ("ollama", "openai", "openai-compatible", "tgi", "vllm")
+_COMPATIBLE = ("llama-server", "openai", "openai-compatible", "tgi", "vllm")
 
 
 def open_runtime(endpoint: Endpoint, settings: Settings) -> Runtime:
@@ -22,6 +22,10 @@ def open_runtime(endpoint: Endpoint, settings: Settings) -> Runtime:
         from workbench.serving.openai_compatible import OpenAICompatible
 
         return OpenAICompatible(endpoint)
+    if endpoint.kind == "ollama":
+        from workbench.serving.ollama import Ollama
+
+        return Ollama(endpoint)
     if endpoint.kind == "embedded":
         from workbench.serving.embedded import Embedded
 
@@ -32,5 +36,5 @@ def open_runtime(endpoint: Endpoint, settings: Settings) -> Runtime:
         return open_scripted(endpoint, settings)
     raise SettingsError(
         f"endpoint {endpoint.name!r}: kind = {endpoint.kind!r} is unknown. "
-        f"Known: {', '.join(sorted((*_COMPATIBLE, 'embedded', 'scripted')))}."
+        f"Known: {', '.join(sorted((*_COMPATIBLE, 'embedded', 'ollama', 'scripted')))}."
     )

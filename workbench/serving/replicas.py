@@ -64,16 +64,15 @@ class Replicas:
             return None if tried else self.all[0]
         up = self._up(tried)
         due = [r for r in self.all if r.resting_until and r.resting_until <= self._clock() and r not in tried]
-        probes = [self._probe(replica) for replica in due]
-        if not up and probes:
-            # shielded: whoever gives up waiting must not take the others' answer with it
-            await asyncio.wait([asyncio.shield(probe) for probe in probes], return_when=asyncio.FIRST_COMPLETED)
+        probes = {self._probe(replica) for replica in due}
+        while probes and not up:
+            _, probes = await asyncio.wait(probes, return_when=asyncio.FIRST_COMPLETED)
             up = self._up(tried)
         if not up:
             return None
         self._turn += 1
-        # equal ones take turns
-        return min(up, key=lambda item: (item[1].outstanding, (item[0] - self._turn) % len(self.all)))[1]
+        first = self._turn % len(up)  # equal ones take turns
+        return min(up[first:] + up[:first], key=lambda replica: replica.outstanding)
 
     def worked(self, replica: Replica) -> None:
         """It answered, whatever it said."""
@@ -92,8 +91,16 @@ class Replicas:
         """Seconds until the first of the resting ones may be asked again."""
         return max(0.0, min(replica.resting_until for replica in self.all) - self._clock())
 
-    def _up(self, tried: Collection[Replica]) -> list[tuple[int, Replica]]:
-        return [(i, r) for i, r in enumerate(self.all) if not r.resting_until and r not in tried]
+    async def aclose(self) -> None:
+        """Stop the probes of the running event loop."""
+        loop = asyncio.get_running_loop()
+        probes = [r.probe for r in self.all if r.probe and not r.probe.done() and r.probe.get_loop() is loop]
+        for probe in probes:
+            probe.cancel()
+        await asyncio.gather(*probes, return_exceptions=True)
+
+    def _up(self, tried: Collection[Replica]) -> list[Replica]:
+        return [r for r in self.all if not r.resting_until and r not in tried]
 
     def _eject(self, replica: Replica, why: str) -> None:
         replica.why = why

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import orjson
+
 from workbench.errors import BadAnswerError
-from workbench.records import Message, Request, Usage
+from workbench.records import Message, Params, Request, Usage
 
 __all__ = ["Answer", "StreamedAnswer", "answer_of", "message_body", "request_body", "usage_of"]
 
@@ -28,7 +30,7 @@ def request_body(request: Request, model: str, *, stream: bool, usage: bool = Tr
         body["prompt"] = request.prompt
     if params.temperature is not None:
         body["temperature"] = params.temperature
-    if params.top_p is not None:
+    if params.top_p is not None and (kind != "tgi" or _narrows(params)):
         body["top_p"] = params.top_p
     if params.max_tokens is not None:
         # newer models of OpenAI refuse max_tokens in a chat; other servers know only that
@@ -39,7 +41,10 @@ def request_body(request: Request, model: str, *, stream: bool, usage: bool = Tr
     if params.stop:
         body["stop"] = list(params.stop)
     if params.schema is not None:
-        body["response_format"] = _response_format(params.schema, kind)
+        if kind == "llama-server" and request.kind == "completion":
+            body["json_schema"] = params.schema  # it ignores response_format there
+        else:
+            body["response_format"] = _response_format(params.schema, kind)
     if params.tools:
         body["tools"] = list(params.tools)
     if params.tool_choice is not None:
@@ -64,7 +69,7 @@ def request_body(request: Request, model: str, *, stream: bool, usage: bool = Tr
 
 def message_body(message: Message) -> dict[str, Any]:
     """One message in OpenAI's form."""
-    if not (message.parts or message.tool_calls or message.tool_call_id):
+    if not (message.parts or message.tool_calls or message.tool_call_id or message.extra):
         return {"role": message.role, "content": message.content}
     body: dict[str, Any] = {"role": message.role, "content": list(message.parts) or message.content}
     if message.tool_calls:
@@ -72,12 +77,20 @@ def message_body(message: Message) -> dict[str, Any]:
         body["content"] = body["content"] or None
     if message.tool_call_id is not None:
         body["tool_call_id"] = message.tool_call_id
+    body.update(message.extra)
     return body
+
+
+def _narrows(params: Params) -> bool:
+    """TGI refuses a top_p of 1, which asks for nothing, and with any top_p it samples, also at temperature 0."""
+    return params.top_p is not None and params.top_p < 1 and params.temperature != 0
 
 
 def _think(body: dict[str, Any], think: bool | str, kind: str) -> None:
     """OpenAI knows only how hard; vLLM and others hand the switch to the model's chat template."""
-    if isinstance(think, str):
+    if isinstance(think, str) and kind == "llama-server":
+        body["chat_template_kwargs"] = {"reasoning_effort": think}
+    elif isinstance(think, str):
         body["reasoning_effort"] = think
     elif kind == "openai":
         body["reasoning_effort"] = "medium" if think else "none"
@@ -99,12 +112,12 @@ def usage_of(found: Any) -> Usage:
     if not isinstance(found, dict):
         return _NO_USAGE
     prompt = found.get("prompt_tokens_details")
-    completion = found.get("completion_tokens_details")
+    completion = found.get("completion_tokens_details") or found  # SGLang has its reasoning_tokens beside the others
     return Usage(
         found.get("prompt_tokens"),
         found.get("completion_tokens"),
         prompt.get("cached_tokens") if prompt else None,
-        completion.get("reasoning_tokens") if completion else None,
+        completion.get("reasoning_tokens"),
     )
 
 
@@ -121,6 +134,7 @@ class Answer(NamedTuple):
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     reasoning: str = ""
     logprobs: tuple[Mapping[str, Any], ...] = ()
+    refused: bool = False
 
 
 def answer_of(body: Any) -> Answer:
@@ -129,7 +143,7 @@ def answer_of(body: Any) -> Answer:
         choice = body["choices"][0]
         message = choice.get("message")
         logprobs = choice.get("logprobs")
-        calls, reasoning = None, ""
+        calls, reasoning, refused = None, "", False
         if message is None:
             text = choice["text"]
         else:
@@ -137,18 +151,32 @@ def answer_of(body: Any) -> Answer:
             reasoning = message.get("reasoning") or message.get("reasoning_content") or ""
             if text is None:
                 text = message.get("refusal") or ""
+                refused = bool(text)
         if not isinstance(text, str):
             raise TypeError(text)
         finish = finish_of(choice.get("finish_reason"))
         if calls and finish == "stop":
             finish = "tool_calls"  # TGI says stop, also where it calls
-        return Answer(text, finish, tuple(calls) if calls else (), reasoning, logprobs_of(logprobs) if logprobs else ())
+        found = logprobs_of(logprobs) if logprobs else ()
+        return Answer(text, finish, _calls_of(calls) if calls else (), reasoning, found, refused)
     except (KeyError, IndexError, TypeError, AttributeError):
         raise BadAnswerError(
             f"the server said 200, but its answer has no text in choices: {str(body)[:300]}. "
             "Check that the address is that of an OpenAI-compatible server.",
             status=200,
         ) from None
+
+
+def _calls_of(calls: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Tool calls, their arguments as JSON text, also from a server that sends an object."""
+    found = []
+    for call in calls:
+        arguments = call["function"].get("arguments")
+        if not isinstance(arguments, str):
+            said = orjson.dumps({} if arguments is None else arguments).decode()
+            call = {**call, "function": {**call["function"], "arguments": said}}
+        found.append(call)
+    return tuple(found)
 
 
 def logprobs_of(found: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
@@ -173,16 +201,20 @@ def logprobs_of(found: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
 class StreamedAnswer:
     """Puts the chunks of a streamed answer together."""
 
-    __slots__ = ("_calls", "_logprobs", "_pieces", "_thoughts", "done", "finish_reason", "request_id", "usage")
+    __slots__ = ("_calls", "_logprobs", "_pieces", "_renumbered", "_thoughts", "done", "finish_reason", "refused",
+                 "request_id", "thought", "usage")  # fmt: skip
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._thoughts: list[str] = []
         self._logprobs: list[Mapping[str, Any]] = []
         self._calls: dict[int, dict[str, Any]] = {}
+        self._renumbered: dict[int, int] = {}
         self.finish_reason: str | None = None
         self.usage = _NO_USAGE
         self.request_id: str | None = None
+        self.refused = False
+        self.thought = ""
         self.done = False
 
     @property
@@ -203,8 +235,20 @@ class StreamedAnswer:
     @property
     def answer(self) -> Answer:
         """All of it so far."""
-        finish = "tool_calls" if self._calls and self.finish_reason == "stop" else self.finish_reason
-        return Answer(self.text, finish, self.tool_calls, "".join(self._thoughts), tuple(self._logprobs))
+        finish = self.finish_reason
+        if self._calls and (finish == "stop" or (finish is None and self._called)):
+            finish = "tool_calls"  # TGI says stop, or nothing
+        return Answer(
+            self.text, finish, self.tool_calls, "".join(self._thoughts), tuple(self._logprobs), self.refused
+        )  # fmt: skip
+
+    @property
+    def _called(self) -> bool:
+        """Whether the arguments of all tool calls are whole."""
+        try:
+            return all(isinstance(orjson.loads(call["function"]["arguments"]), dict) for call in self._calls.values())
+        except (KeyError, orjson.JSONDecodeError):
+            return False
 
     @property
     def ended(self) -> bool:
@@ -212,7 +256,8 @@ class StreamedAnswer:
         return self.done or self.finish_reason is not None
 
     def add(self, chunk: Mapping[str, Any]) -> str:
-        """Take one chunk; returns the text that it brought. Raises BadAnswerError if it is not a chunk."""
+        """Take one chunk; returns the text that it brought (`thought`: the reasoning). Raises BadAnswerError if it is none."""
+        self.thought = ""
         try:
             if self.request_id is None:
                 self.request_id = chunk.get("id") or None
@@ -227,13 +272,18 @@ class StreamedAnswer:
             delta = choice.get("delta")
             if delta is None:
                 text = choice.get("text") or (choice.get("message") or {}).get("content")
+                if choice.get("finish_reason") == "eos_token":
+                    text = ""  # TGI sends the end token's own text
             else:
-                text = delta.get("content") or delta.get("refusal")
+                text = delta.get("content")
+                if not text and (text := delta.get("refusal")):
+                    self.refused = True
                 for position, call in enumerate(delta.get("tool_calls") or ()):
-                    self._add_call(call.get("index", position), call)
+                    self._add_call(call.get("index"), position, call)
                 thought = delta.get("reasoning") or delta.get("reasoning_content")
                 if thought:
                     self._thoughts.append(thought)
+                    self.thought = thought
             if choice.get("logprobs"):
                 self._logprobs.extend(logprobs_of(choice["logprobs"]))
             if not text:
@@ -247,10 +297,15 @@ class StreamedAnswer:
                 status=200,
             ) from None
 
-    def _add_call(self, index: int, piece: Mapping[str, Any]) -> None:
+    def _add_call(self, index: int | None, position: int, piece: Mapping[str, Any]) -> None:
+        told = position if index is None else index
+        index = self._renumbered.get(told, told)
+        identity, function = piece.get("id"), piece.get("function") or {}
+        if identity and function.get("name") and self._calls.get(index, piece)["id"] not in (None, identity):
+            # some servers number every call 0
+            index = self._renumbered[told] = max(self._calls) + 1
         call = self._calls.setdefault(index, {"id": None, "type": "function", "function": {}})
-        call["id"] = call["id"] or piece.get("id")
-        function = piece.get("function") or {}
+        call["id"] = call["id"] or identity
         kept = call["function"]
         kept["name"] = kept.get("name") or function.get("name")
         kept["arguments"] = kept.get("arguments", "") + (function.get("arguments") or "")

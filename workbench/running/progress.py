@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import orjson
 
-__all__ = ["Progress", "Reporter", "default_reporter", "silent"]
+__all__ = ["Progress", "Reporter", "default_reporter", "silent", "tqdm_class"]
 
 _EVERY = 0.1
 
@@ -72,7 +72,7 @@ class _Bar:
         if self._bar is None:
             if progress.finished and progress.done == progress.reused:
                 return
-            self._bar = _tqdm()(total=progress.total, initial=progress.reused, unit="call", file=sys.stderr)
+            self._bar = tqdm_class()(total=progress.total, initial=progress.reused, unit="call", file=sys.stderr)
         self._bar.set_description_str(progress.label, refresh=False)
         spent = "" if progress.usd is None else f"${progress.usd:.4f}"
         errors = f"{progress.errors} failed" if progress.errors else ""
@@ -82,7 +82,8 @@ class _Bar:
             self._bar.close()
 
 
-def _tqdm() -> Any:
+def tqdm_class() -> Any:
+    """The tqdm that can draw here: in a notebook's output, or in a terminal."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if hasattr(shell, "kernel"):  # that ipykernel is imported does not mean that this process is a kernel
         from tqdm.notebook import tqdm as notebook_bar

@@ -1,0 +1,165 @@
+"""Words that may stand for each other, because no polarity, amount or direction hangs on the choice.
+
+Groups are parted by `|`. A word may be in several (a pound is money or a weight), and groups do not run together: "last"
+may stand for "final" or "previous", but those two never for each other. `_` joins words of a phrase. Kept apart on
+purpose, because answers differ: refund and exchange, reset and change, sign up and log in, delete and deactivate,
+debit and credit, salary and pension, house and flat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+__all__ = ["groups_of", "phrases"]
+
+_GROUPS = """
+get obtain receive acquire request ask_for | get fetch retrieve | get become | get buy | receive accept
+order request | buy purchase | sell vend | send ship | mail post | send submit | submit make file lodge raise put_in
+offer provide supply | give provide grant | keep retain | keep store save | put place
+join enroll register sign_up signup | log_in sign_in log_on | log_in login signin logon log_into sign_into
+log_out sign_out log_off logout signoff | unsubscribe opt_out | opt_in optin | create make generate produce
+create make build construct | create set_up setup | write draft compose | set_up setup configure
+install set_up setup | install deploy | change modify update edit alter amend adjust | change switch | change correct
+delete remove erase get_rid_of | delete clear wipe | remove take_off take_out | remove uninstall
+cancel terminate end call_off | end finish complete conclude | begin start commence | start launch kick_off
+launch run open | run execute | stop halt cease | quit exit close | fix repair mend
+fix resolve solve correct sort_out rectify | fix troubleshoot | break damage | break_down stop_work
+verify check confirm validate | check view see look_at inspect | check look_up find_out | check examine
+view display show see | find locate | find discover | find search look_for | choose select pick
+use utilize employ utilise | use work_with | help assist support | help assistance | explain describe clarify
+allow permit let | need require | need necessary mandatory compulsory obligatory essential | include come_with contain
+include cover | include have | move transfer shift | move relocate | send transfer | copy duplicate | copy clone
+enable activate turn_on switch_on | disable deactivate turn_off switch_off | increase raise boost grow
+increase go_up rise | decrease reduce lower cut bring_down | decrease drop fall go_down decline | improve enhance
+improve optimize boost | speed_up accelerate quicken | slow_down decelerate | clean wash | cook prepare make
+eat consume | drink consume | talk speak chat | talk contact speak_to | contact reach get_in_touch get_hold_of
+contact call | call phone ring | call name | answer reply respond response | ask inquire enquire
+happen occur take_place | mean stand_for signify | mean meaning definition | learn study | teach instruct | know tell
+understand comprehend grasp make_sense_of | compare contrast | differ vary
+calculate compute work_out figure_out determine find | estimate approximate | count tally | add include | add insert
+add append | add attach | combine merge join | connect link hook_up pair | divide split | share distribute
+export download | track follow trace | track monitor | monitor watch | manage handle administer deal_with
+manage control | protect secure safeguard | recover restore get_back regain retrieve
+return send_back give_back bring_back take_back | return come_back go_back | reimburse refund | refund money_back
+replace substitute swap | exchange swap | extend prolong lengthen | delay postpone defer put_off push_back
+reschedule rebook move | arrange organize schedule | arrange book | book reserve schedule | booking reservation
+leave depart | departure leave depart | arrive reach get_to | arrival arrive | go travel get | go head
+travel trip journey travelling | visit go_to | stay remain | live reside | hire rent | hire recruit employ
+dismiss fire sack | resign quit | decline reject refuse turn_down | refuse deny | accept agree | approve authorize
+upgrade move_up | borrow loan | owe due | invest investment | pay settle | pay cost | pay_for pay buy | save put_aside
+spend pay | lose misplace | lost missing | steal theft stolen nick | broken faulty damaged defective
+work function operate | operate run | perform carry_out do_exercise | implement develop build | develop create
+convert transform change turn | translate convert | turn change | parse read | load read | print output
+result output | iterate loop traverse go_through | sort order | filter screen | concatenate join merge combine
+deploy release ship publish | roll_back rollback revert go_back | undo reverse revert | sync synchronize synchronise
+backup back_up | reboot restart | crash freeze hang | upload submit | download save | gain get | miss lose
+start begin | try attempt | try test | suggest recommend advise | recommendation suggestion advice
+discuss talk_about | want wish | like enjoy | hurt ache pain | treat cure remedy | prevent avoid | prevent stop
+avoid stay_away | kid child youngster | infant baby newborn | flat apartment | landlord lessor
+lawyer attorney solicitor | doctor physician gp | person individual people human | employee worker | employee staff
+boss manager | company firm business | company organization | employer company | colleague coworker teammate
+customer client | shop store | grocery supermarket | product item goods | thing item
+problem issue trouble difficulty | problem fault | fault error | bug defect | error mistake | error failure
+reason cause | cause trigger lead_to result_in | result outcome | effect consequence impact | affect influence impact
+purpose goal aim objective | benefit advantage pro upside perk | drawback disadvantage con downside
+feature capability | function method | method technique | guide tutorial | instruction direction guide
+rule regulation | law legislation | legal lawful allowed permitted | illegal unlawful | policy rule | condition term
+requirement prerequisite | option choice | alternative substitute replacement | type kind sort category variety
+example instance sample | part piece component section | amount quantity sum | amount number | total overall
+number quantity count | price cost charge fee | fee rate | price rate | expensive costly pricey dear
+cheap inexpensive low_cost affordable | free complimentary free_of_charge at_no_cost for_nothing
+discount reduction deal | discount_code promo_code coupon voucher | bill invoice | salary pay wage | earnings income
+money cash | money fund | delivery shipping shipment | shipping postage | package parcel | parcel delivery
+courier carrier | email email_address mail | postcode zip_code postal_code | phone telephone
+phone mobile cell cellphone smartphone | mobile_phone mobile cell_phone phone | phone_number number
+computer pc machine | laptop notebook | tv television | app application | program application app software
+website site web_page webpage web_site | online on_the_internet over_the_internet web internet | folder directory
+file document | paperwork document papers | doc document | picture photo image photograph pic | film movie
+clip video | song track | password passcode passphrase | username user_name | id identification identifier
+admin administrator | database db | repository repo | message text msg | notification alert | text sms
+setting preference option | configuration setting config | parameter argument | screen display | link url
+address location | location place spot | place area region | city town | street road | car vehicle auto automobile
+car_park parking_lot | truck lorry | bike bicycle cycle | plane airplane aircraft | bus coach
+subway metro underground tube | train rail | baggage luggage bag | suitcase luggage | holiday vacation
+meal dish food | restaurant eatery | takeaway takeout take_away take_out | drink beverage | alcohol booze
+elevator lift | toilet restroom bathroom loo washroom | trash garbage rubbish waste | bin trash_can | couch sofa
+fridge refrigerator | stove cooker hob | tap faucet | garden yard | autumn fall | queue line | cv resume
+job position role | job occupation work profession | vacancy opening job_opening | interview meeting
+meeting appointment | course class lesson | course module | test exam examination | grade mark | degree qualification
+certificate certification | university uni college_degree | math maths mathematics | student pupil
+teacher instructor tutor | medicine medication drug | tablet pill | illness disease sickness | sick ill unwell
+injury wound | injection jab shot vaccine vaccination | symptom sign | treatment therapy remedy | dose dosage
+side_effect adverse_effect | fever high_temperature | healthy nutritious | diet nutrition | workout exercise
+big large | bigger larger | biggest largest | huge enormous massive gigantic | small little tiny
+fast quick rapid speedy quickly | faster quicker | fastest quickest | soon shortly | slow sluggish
+easy simple straightforward | easier simpler | easiest simplest | hard difficult tough challenging | harder tougher
+important significant | important crucial vital essential critical | main primary principal major chief key
+good great decent | best ideal optimal top | better preferable | bad poor | dangerous hazardous unsafe risky
+harmful damaging bad | safe secure ok | right correct proper | wrong incorrect | exact precise | accurate correct
+true correct | real genuine authentic | fake counterfeit | previous earlier prior last | last final
+latest newest recent | current present existing | current latest | now currently | next following | next upcoming
+first initial | original initial | whole entire all full | complete entire full | often frequently regularly
+usual typical normal common | usually normally typically generally | normal standard regular ordinary default
+common popular frequent | popular famous well_known | rare uncommon | strange weird odd unusual
+special particular specific | several multiple many various | many lot plenty | much lot
+extra additional more further | another additional extra | different other another alternative | same identical
+equal same | enough sufficient | maximum most highest largest max | minimum least lowest smallest min | average mean
+approximately about around roughly | almost nearly | near close nearby | nearest closest | through via
+during throughout | until till | because due since | after following once | before prior
+under below beneath less_than | over above more_than | within inside in_under | without no | not no | not never
+not without | instead rather | also additionally | in_person face_to_face | automatic automatically auto
+manual manually by_hand | daily each_day | weekly each_week | monthly each_month | hourly each_hour
+yearly each_year annual annually | tonight evening | noon midday | deadline due_date cutoff
+expiry expiration expire run_out | valid active | duration length period | period term | time period | old age
+birthday date_of_birth birth_date birthdate | die death | marry married marriage | wedding marriage | wife spouse
+husband spouse | parent guardian | author writer write wrote written | invent invention inventor
+found establish set_up | ceo chief_executive | leader head boss | president head_of_state | population inhabitant
+distance far | opening_hour opening_time open_hour business_hour hour_of_operation | code source_code | script program
+program code | programming coding | input entry | list enumerate | string text | dictionary dict | integer int
+boolean bool | javascript js | typescript ts | postgresql postgres | kubernetes k8s | regex regular_expression regexp
+environment env | variable var | package library | library module | version release | deployment release
+attachment file | archive store | uk united_kingdom britain great_britain | usa united_states america
+eu european_union | nyc new_york_city new_york | uae united_arab_emirate | gbp pound sterling quid | pound lb
+dollar usd buck | eur euro | jpy yen | inr rupee | cny yuan renminbi | aud australian_dollar | cad canadian_dollar
+chf swiss_franc | celsius centigrade | percent percentage % | ai artificial_intelligence | ml machine_learning
+llm large_language_model | hr human_resource | vat value_added_tax | ev electric_car electric_vehicle
+2fa two_factor_authentication two_factor tfa two_step_verification | sso single_sign_on | atm cash_machine cashpoint
+customer_service customer_support customer_care support helpdesk help_desk | gift present | warranty guarantee
+insurance cover coverage | mortgage home_loan | contract agreement | membership member | subscription plan membership
+plan package tier | scheme plan | removal remove | renewal renew | approval approve | refusal refuse
+registration register | enrollment enroll | proposal propose | solution solve | choice choose | growth grow
+sale sell | analysis analyze | proof prove | belief believe | failure fail | flight fly | complaint complain
+delivery deliver | discovery discover | recovery recover | subscription subscribe | description describe
+admission admit admittance | decision decide | opening open | loss lose | weather forecast | application apply
+response respond | identification identify | explanation explain | pronunciation pronounce | translation translate
+withdrawal withdraw | payment pay | thief theft | width wide | depth deep | height tall high | weight heavy weigh
+length long | speed fast | strength strong | difference differ different | importance important | possibility possible
+safety safe | availability available | difficulty difficult | cost charge | wifi wireless wireless_internet
+internet wifi | permission permit | permission allow | kill terminate stop
+"""
+
+
+@cache
+def _table() -> Mapping[str, frozenset[int]]:
+    found: dict[str, set[int]] = {}
+    for number, group in enumerate(_GROUPS.replace("\n", "|").split("|")):
+        for word in group.split():
+            found.setdefault(word, set()).add(number)
+    return {word: frozenset(numbers) for word, numbers in found.items()}
+
+
+def groups_of(word: str) -> frozenset[int]:
+    """The numbers of the groups that a base form is in."""
+    return _table().get(word, frozenset())
+
+
+@cache
+def phrases() -> Mapping[str, tuple[tuple[str, ...], ...]]:
+    """The phrases above by their first word, longest first."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for word in _table():
+        if "_" in word:
+            parts = tuple(word.split("_"))
+            found.setdefault(parts[0], []).append(parts)
+    return {first: tuple(sorted(several, key=lambda parts: (-len(parts), parts))) for first, several in found.items()}

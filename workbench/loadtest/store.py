@@ -1,0 +1,92 @@
+"""Where load tests are kept: HOME/loadtests/ID/ with result.json and the row of every call."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.calls import CallLog
+from workbench.errors import InputError, RunError
+from workbench.loadtest.result import LoadTest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["LoadFolder", "LoadTests"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFolder:
+    """One load test's folder."""
+
+    path: Path
+
+    @property
+    def test_id(self) -> str:
+        """Its name, such as `20261124-031500-9f2c` (UTC)."""
+        return self.path.name
+
+    def log(self) -> CallLog:
+        """A log of its own, so that a load test's calls are in no ordinary figure of cost or latency."""
+        return CallLog(self.path, self.path)
+
+
+class LoadTests:
+    """All load tests of one workbench home."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def new(self, now: float) -> LoadFolder:
+        """A folder for a test that begins now (Unix seconds). Raises RunError if it cannot be made."""
+        name = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        try:
+            (self.folder / name).mkdir(parents=True)
+        except OSError as error:
+            raise RunError(
+                f"the load test's folder {self.folder / name} cannot be made: {error}. Point WORKBENCH_HOME to a folder "
+                "you may write."
+            ) from None
+        return LoadFolder(self.folder / name)
+
+    def ids(self) -> list[str]:
+        """All of them that hold a result, the latest first."""
+        return sorted((path.parent.name for path in self.folder.glob("*/result.json")), reverse=True)
+
+    def get(self, test_id: str = "last") -> LoadTest:
+        """By its id or the beginning of one; `last` is the latest. Raises InputError that lists what is there."""
+        known = self.ids()
+        found = known[:1] if test_id == "last" else [name for name in known if test_id and name.startswith(test_id)]
+        if len(found) != 1:
+            what = f"{len(found)} load tests begin with {test_id!r}" if found else f"there is no load test {test_id!r}"
+            there = ", ".join((found or known)[:10]) or "none: run `workbench bench MODEL` first"
+            raise InputError(
+                f"{what} in {self.folder}. There is: {there}. Write an id, enough of its beginning, or 'last'."
+            )
+        return LoadTest.read(self.folder / found[0] / "result.json")
+
+    def list(self) -> pd.DataFrame:
+        """One row a load test, the latest first: id, when (UTC), models, loads, requests, status."""
+        import pandas as pd
+
+        rows = []
+        for name in self.ids():
+            try:
+                test = self.get(name)
+            except RunError as error:
+                rows.append({"id": name, "when": "", "models": "", "loads": "", "requests": 0, "status": str(error)})
+                continue
+            rows.append(
+                {
+                    "id": name,
+                    "when": f"{datetime.fromtimestamp(test.created_at, UTC):%Y-%m-%d %H:%M}",
+                    "models": ", ".join(test.models),
+                    "loads": ", ".join(load.label for load in test.loads),
+                    "requests": sum(len(cell.samples) for cell in test.cells),
+                    "status": "complete" if test.complete else test.stopped or "; ".join(test.problems.values()),
+                }
+            )
+        return pd.DataFrame(rows, columns=["id", "when", "models", "loads", "requests", "status"])
