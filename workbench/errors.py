@@ -22,6 +22,7 @@ Each message says what happened, what was probably meant and what to do. Catch t
     │   ├── IncompleteStreamError     the stream ended without its end
     │   ├── BadAnswerError            a 200 that is not an answer (HTML, broken JSON, no choices)
     │   └── StoppedError              the caller stopped waiting: interrupted or cancelled
+    ├── StoreError                    the key-value store cannot be started, reached or used
     ├── WeightsError                  a model's weights cannot be fetched or do not match their sha256
     ├── LaunchError                   a server cannot be started, or ended; `log` is what it wrote
     ├── RunError                      a comparison cannot start, resume or be read
@@ -55,6 +56,7 @@ __all__ = [
     "ServerError",
     "SettingsError",
     "StoppedError",
+    "StoreError",
     "WeightsError",
     "WorkbenchError",
 ]
@@ -165,6 +167,10 @@ class StoppedError(CallError):
     """The caller stopped waiting for the answer."""
 
     retryable = True
+
+
+class StoreError(WorkbenchError):
+    """The key-value store cannot be started, reached or used."""
 
 
 class WeightsError(WorkbenchError):

@@ -8,9 +8,7 @@ The project is the nearest folder upwards that holds a `workbench.toml`, else th
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from workbench.addresses import http_address, masked, store_address
 from workbench.errors import SettingsError
 
 __all__ = ["DEFAULT_MODEL", "Endpoint", "Secret", "Settings", "load_settings"]
@@ -80,7 +79,8 @@ class Endpoint:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `sources` maps a field to the setting that chose it, such as "WORKBENCH_HOME (environment)".
-    author: empty if nobody set it."""
+    author: empty if nobody set it. cache_url, releases_url: the key-value stores, None for the embedded one. qdrant_url: where
+    vectors are kept, None for the key-value store of the caches."""
 
     project: Path
     home: Path
@@ -94,6 +94,10 @@ class Settings:
     endpoints: Mapping[str, Endpoint]
     sources: Mapping[str, str]
     file: Path | None = None
+    cache_url: Secret | None = None
+    releases_url: Secret | None = None
+    qdrant_url: str | None = None
+    qdrant_key: Secret | None = None
 
     @property
     def calls(self) -> Path:
@@ -196,6 +200,33 @@ def load_settings(project: Path | str | None = None, *, environ: Mapping[str, st
         sources[name] = "default"
         return default
 
+    def address(name: str) -> str | None:
+        """A setting that has no prefix in the environment, such as REDIS_URL; an address in the file holds no password."""
+        found = layers.get(name.upper())
+        if found:
+            sources[name] = found[1]
+            return found[0]
+        if name not in table:
+            sources[name] = "default"
+            return None
+        sources[name] = f"{name} ({_FILE})"
+        value = table[name]
+        if not isinstance(value, str) or not value:
+            raise SettingsError(f"{_FILE}: {name} = {value!r} must be an address as text.")
+        if masked(value) != value.partition("?")[0] or "password=" in value:
+            raise SettingsError(
+                f"{_FILE}: {name} = {masked(value)!r} holds a user or password: set {name.upper()} in the environment or .env."
+            )
+        return value
+
+    def store(name: str) -> Secret | None:
+        """An address of a key-value store; REDIS_URL where it has none of its own."""
+        value = address(name)
+        if value is None:
+            value, sources[name] = redis_url, sources["redis_url"]
+        return None if value is None else Secret(store_address(value, sources[name]))
+
+    redis_url, qdrant_url, qdrant_key = address("redis_url"), address("qdrant_url"), layers.get("QDRANT_API_KEY")
     return Settings(
         project=root,
         home=path("home", root / ".workbench"),
@@ -209,10 +240,17 @@ def load_settings(project: Path | str | None = None, *, environ: Mapping[str, st
         endpoints=MappingProxyType(_endpoints(table.get("endpoints", {}), layers)),
         sources=MappingProxyType(sources),
         file=file,
+        cache_url=store("cache_url"),
+        releases_url=store("releases_url"),
+        qdrant_url=None if qdrant_url is None else http_address(qdrant_url, sources["qdrant_url"]),
+        qdrant_key=Secret(qdrant_key[0]) if qdrant_key else None,
     )
 
 
-_FIELDS = ("home", "prompts", "datasets", "notebooks", "reports", "weights", "model", "author", "endpoints")
+_FIELDS = (
+    "home", "prompts", "datasets", "notebooks", "reports", "weights", "model", "author", "endpoints", "redis_url", "cache_url",
+    "releases_url", "qdrant_url",
+)  # fmt: skip
 _ENDPOINT_FIELDS = (
     "kind", "url", "urls", "key_env", "concurrency", "requests_per_minute", "tokens_per_minute", "options",
 )  # fmt: skip
@@ -237,7 +275,7 @@ def _endpoints(table: Any, layers: _Layers) -> dict[str, Endpoint]:
         chosen = layers.get(*url_names) if url_names else None
         key = layers.get(key_name) if key_name else None
         by = chosen[1] if chosen else key[1] if key and kind == "openai" else "default"
-        urls = tuple(_url(part, by, kind) for part in chosen[0].split(",")) if chosen else ((url,) if url else ())
+        urls = tuple(http_address(part, by, kind) for part in chosen[0].split(",")) if chosen else ((url,) if url else ())
         built = Endpoint(name, kind, urls, Secret(key[0]) if key else None, key_name, configured=by != "default", by=by)
         found[name] = _endpoint(name, own, layers, built) if own is not None else built
     for name, own in table.items():
@@ -282,72 +320,11 @@ def _endpoint(name: str, table: Any, layers: _Layers, base: Endpoint | None) -> 
         addresses, by = stronger.urls, stronger.by
     else:
         by = f"endpoints.{name} ({_FILE})"
-        addresses = tuple(_url(item, by, kind) for item in urls) if urls else (base.urls if base else ())
+        addresses = tuple(http_address(item, by, kind) for item in urls) if urls else (base.urls if base else ())
     return Endpoint(
         name, kind, addresses, Secret(key[0]) if key else None, key_name, concurrency, options=options, configured=True, by=by,
         **budgets,
     )  # fmt: skip
-
-
-def _url(text: str, by: str, kind: str) -> str:
-    """A base address without a trailing slash; a bare host gets http://.
-
-    Kind ollama follows OLLAMA_HOST: without http:// or https:// the port is 11434 unless there is one, and a server's
-    "every interface" (no host, 0.0.0.0, [::]) is this machine to its clients.
-    """
-    scheme, marked, rest = text.strip().partition("://")
-    if not marked:
-        scheme, rest = "http", text.strip()
-    end = re.search(r"[/?#]", rest)
-    authority, path = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
-    if "@" in authority:
-        raise SettingsError(
-            f"{by}: the address holds a password, which would show in logs: put the key into its own variable."
-        )
-    if _is_ip(authority, 6):
-        authority = f"[{authority}]"
-    parts = re.fullmatch(r"(\[[^][]*\]|[^][:]*)(?::(.*))?", authority)
-    host, port = (parts[1], parts[2] or "") if parts else ("", "")
-    if kind == "ollama" and authority:
-        port = port or ("" if marked else "11434")
-        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  (not bound)
-    wrong = ""
-    if scheme.lower() not in ("http", "https"):
-        wrong = f"{scheme}:// is neither http:// nor https://"
-    elif not text.isprintable():
-        wrong = "it holds a character that does not print"
-    elif not (parts and _is_host(host)):
-        wrong = f"{host or authority!r} is no host" if authority else "it has no host"
-    elif port and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
-        wrong = f"the port {port!r} is not a number from 1 to 65535"
-    if wrong:
-        raise SettingsError(f"{by}: {text!r} is not an address ({wrong}): write http://HOST:PORT or https://HOST.")
-    return f"{scheme.lower()}://{host}{':' if port else ''}{port}{path}".rstrip("/")
-
-
-def _is_host(host: str) -> bool:
-    """A name or address that can be looked up; IPv6 stands in brackets."""
-    if host.startswith("["):
-        return _is_ip(host[1:-1], 6)
-    if re.fullmatch(r"[0-9]+(\.[0-9]+){3}", host):
-        return _is_ip(host, 4)
-    try:
-        if host.isascii():
-            host.encode("idna")  # the length of each label, which the look-up would stumble over
-            return re.fullmatch(r"[A-Za-z0-9._~-]+", host) is not None
-        import idna
-
-        idna.encode(host.lower())
-    except UnicodeError:
-        return False
-    return True
-
-
-def _is_ip(text: str, version: int) -> bool:
-    try:
-        return ipaddress.ip_address(text).version == version
-    except ValueError:
-        return False
 
 
 def _read_toml(path: Path) -> tuple[Path | None, dict[str, Any]]:

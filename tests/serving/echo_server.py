@@ -26,7 +26,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 choice = {"index": 0, "finish_reason": "stop"}
                 if asked.get("stream"):
                     kind = "text/event-stream"
-                    text = f"data: {json.dumps({'choices': [choice | {'delta': {'content': said}}]})}\n\ndata: [DONE]\n\n"
+                    text = (
+                        f"data: {json.dumps({'choices': [choice | {'delta': {'content': said}}]})}\n\ndata: [DONE]\n\n"
+                    )
                 else:
                     text = json.dumps({"choices": [choice | {"message": {"role": "assistant", "content": said}}]})
             answer = text.encode()

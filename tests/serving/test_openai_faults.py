@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -132,6 +134,62 @@ async def test_http_errors_of_a_double(
     found = caught.value
     assert (kind, status, wait, retryable) == (type(found), found.status, found.retry_after, found.retryable)
     assert said in str(found)
+
+
+WAITS = [
+    ({"retry_after": "7"}, 7.0),
+    ({"retry_after_ms": "1500"}, 1.5),
+    ({"retry_after": "Mon, 23 Nov 2020 12:00:00 GMT"}, 0.0),
+    ({"retry_after": "soon"}, None),
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("headers", "wait"), WAITS)
+@pytest.mark.parametrize(("status", "kind"), [(429, errors.RateLimitError), (503, errors.OverloadedError)])
+async def test_how_long_a_double_asks_to_wait(
+    raw: Make, endpoint: Make, status: int, kind: type[errors.CallError], headers: dict[str, str], wait: float | None,
+    stream: bool,
+) -> None:  # fmt: skip
+    """In seconds, milliseconds or as a date, which is over here; also where a stream was asked for."""
+    runtime = OpenAICompatible(endpoint(raw(sends(http(error("busy"), status, **headers))).url))
+    with pytest.raises(kind) as caught:
+        await (listen if stream else ask)(runtime)
+    assert (wait, True) == (caught.value.retry_after, caught.value.retryable)
+
+
+FLAT = '{"object": "error", "message": "MESSAGE", "type": "TYPE", "param": null, "code": 400}'
+OTHERS: list[tuple[int, str, type[errors.CallError], bool, str]] = [
+    (400, FLAT.replace("MESSAGE", "The input (3000 tokens) is longer than the model's context length (2048 tokens)."),
+     errors.ContextLengthError, False, "3000 tokens"),
+    (400, FLAT.replace("TYPE", "context_length_exceeded"), errors.ContextLengthError, False, "MESSAGE"),
+    (413, "length limit exceeded", errors.BadRequestError, False, "larger than the server takes"),
+    (501, error("no tokens here", type="not_supported_error"), errors.BadRequestError, False, "cannot do this"),
+    (200, '{"error": {"message": "upstream is down", "code": 502}}', errors.ServerError, True, "upstream is down"),
+    (200, '{"error": "Unexpected endpoint or method. (POST /chat). Returning 200 anyway"}', errors.BadAnswerError, False,
+     "Unexpected endpoint"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "retryable", "said"), OTHERS, ids=[f"{f[0]}-{n}" for n, f in enumerate(OTHERS)]
+)
+async def test_errors_in_the_words_of_other_servers(
+    raw: Make,
+    endpoint: Make,
+    status: int,
+    body: str,
+    kind: type[errors.CallError],
+    retryable: bool,
+    said: str,
+    stream: bool,
+) -> None:
+    """Doubles of SGLang, of a router and of LM Studio, which say 200 with an error."""
+    with pytest.raises(kind, match=said) as caught:
+        await (listen if stream else ask)(OpenAICompatible(endpoint(raw(sends(http(body, status))).url)))
+    assert (kind, retryable) == (type(caught.value), caught.value.retryable)
 
 
 NO_ANSWERS = [
@@ -273,6 +331,44 @@ async def test_the_key_is_in_no_message_and_no_repr(raw: Make, endpoint: Make, s
         await listen(runtime)
     assert "****" in str(caught.value)
     assert "sk-secret-1" not in f"{caught.value!r} {runtime!r} {vars(runtime)!r}"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        (500, "x" * 590 + "sk-secret-1", {}),
+        (200, '{"choices": "' + "x" * 280 + 'sk-secret-1"}', {}),
+        (200, "<p>" + "x" * 112 + "sk-secret-1", {}),
+        (308, "", {"location": "https://elsewhere/?key=sk-secret-1"}),
+        (400, '{"error": {"message": "no", "type": "sk-secret-1 context_length_exceeded"}}', {}),
+    ],
+)
+async def test_no_part_of_the_key_is_left_by_a_cut(
+    raw: Make, endpoint: Make, status: int, body: str, headers: dict[str, str]
+) -> None:
+    """A double that sends it back where its words are cut, or in a header."""
+    runtime = OpenAICompatible(endpoint(raw(sends(http(body, status, **headers))).url, key="sk-secret-1"))
+    with pytest.raises(errors.CallError) as caught:
+        await ask(runtime)
+    assert "sk-" not in str(caught.value)
+
+
+async def test_the_key_is_in_no_log(
+    raw: Make, recorded: Make, endpoint: Make, unused_tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither ours nor that of a library, at its most talkative, when a call works, is refused or finds nobody."""
+    caplog.set_level(logging.DEBUG)
+    urls = (recorded("vllm", "sk-secret-1").url, raw(sends(http(error("sk-secret-1"), 500))).url,
+            raw(sends(http("sk-secret-1"))).url, f"http://127.0.0.1:{unused_tcp_port}")  # fmt: skip
+    for url in urls:
+        runtime = OpenAICompatible(endpoint(url, key="sk-secret-1"))
+        for call in (ask, listen):
+            with suppress(errors.CallError):
+                await call(runtime)
+        await runtime.health()
+        await runtime.aclose()
+    assert caplog.records
+    assert "sk-secret-1" not in caplog.text
 
 
 @pytest.mark.parametrize("params", [Params(extra={"x": object()}), Params(schema={"x": {1, 2}})])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -113,7 +112,15 @@ async def read(runtime: OpenAICompatible, body: dict[str, Any]) -> Read:
     return ours((await listen(runtime, request))[1] if body.get("stream") else await ask(runtime, request))
 
 
-VLLM = ("chat", "chat_stream_usage", "chat_stream_no_usage", "completions", "json_schema", "structured_outputs_choice", "logprobs")
+VLLM = (
+    "chat",
+    "chat_stream_usage",
+    "chat_stream_no_usage",
+    "completions",
+    "json_schema",
+    "structured_outputs_choice",
+    "logprobs",
+)
 
 
 @pytest.mark.parametrize("name", VLLM)
@@ -163,9 +170,16 @@ CALLS = [
     {"id": f"call_{n}", "type": "function", "function": {"name": name, "arguments": arguments}}
     for n, name, arguments in ((1, "weather", '{"city": "Lisbon"}'), (2, "time", "{}"))
 ]
-OLD = {"tokens": ["a", "b"], "token_logprobs": [-0.5, -1.5], "top_logprobs": [{"a": -0.5}, {"b": -1.5}], "text_offset": [0, 1]}
+OLD = {
+    "tokens": ["a", "b"],
+    "token_logprobs": [-0.5, -1.5],
+    "top_logprobs": [{"a": -0.5}, {"b": -1.5}],
+    "text_offset": [0, 1],
+}
 NEW = {
-    "content": [{"token": "ok", "logprob": -0.25, "bytes": None, "top_logprobs": [{"token": "no", "logprob": -2.0, "bytes": None}]}],
+    "content": [
+        {"token": "ok", "logprob": -0.25, "bytes": None, "top_logprobs": [{"token": "no", "logprob": -2.0, "bytes": None}]},
+    ],
     "refusal": None,
 }  # fmt: skip
 
@@ -174,7 +188,10 @@ def said(**message: Any) -> dict[str, Any]:
     finish = message.pop("finish", "stop")
     logprobs = message.pop("logprobs", None)
     whole = {"role": "assistant", "content": None, "refusal": None} | message
-    return HEAD | {"choices": [{"index": 0, "message": whole, "finish_reason": finish, "logprobs": logprobs}], "usage": COUNTS}
+    return HEAD | {
+        "choices": [{"index": 0, "message": whole, "finish_reason": finish, "logprobs": logprobs}],
+        "usage": COUNTS,
+    }
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **fields: Any) -> dict[str, Any]:

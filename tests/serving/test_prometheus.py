@@ -64,7 +64,8 @@ sglang:num_requests_total{model_name="meta-llama/Llama-3.1-8B-Instruct"} 21.0
         (page("tgi"), {"running": 0, "waiting": 0, "prompt_tokens": 46, "completion_tokens": 7, "requests": 2}),
         (
             LLAMA_SERVER,
-            {"running": 1, "waiting": 2, "prefix_queries": 186, "prefix_hits": 124, "prompt_tokens": 186, "completion_tokens": 315},
+            {"running": 1, "waiting": 2, "prefix_queries": 186, "prefix_hits": 124, "prompt_tokens": 186,
+             "completion_tokens": 315},
         ),
         (
             SGLANG,
@@ -83,11 +84,9 @@ def test_each_server_by_its_own_names(text: str, expected: dict[str, Any]) -> No
 
 def test_several_engines_and_pages_are_added_up() -> None:
     """A share is the mean of what it was in each."""
-    pages = [
-        'vllm:num_requests_running{engine="0"} 3\nvllm:num_requests_running{engine="1"} 4\n'
-        'vllm:kv_cache_usage_perc{engine="0"} 0.5\nvllm:kv_cache_usage_perc{engine="1"} 0.1\n',
-        'vllm:num_requests_running{engine="0"} 1\nvllm:kv_cache_usage_perc{engine="0"} 0.3\n',
-    ]
+    running, use = "vllm:num_requests_running", "vllm:kv_cache_usage_perc"
+    first = f'{running}{{engine="0"}} 3\n{running}{{engine="1"}} 4\n{use}{{engine="0"}} 0.5\n{use}{{engine="1"}} 0.1\n'
+    pages = [first, f'{running}{{engine="0"}} 1\n{use}{{engine="0"}} 0.3\n']
     found = read_metrics(pages, 0.0)
     assert (8, pytest.approx(0.3)) == (found.running, found.cache_use)
 

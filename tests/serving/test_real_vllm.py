@@ -1,7 +1,7 @@
 """The runtime against a real vLLM, if one is named: WORKBENCH_VLLM_TEST_URL, and WORKBENCH_VLLM_TEST_KEY where it wants a key.
 
-Such as `WORKBENCH_VLLM_TEST_URL=http://gpu:8000 WORKBENCH_VLLM_TEST_KEY=… pytest tests/serving/test_real_vllm.py`, with a server
-started by `vllm serve MODEL --enable-prompt-tokens-details`. The first model that it lists is asked; it must have a chat template.
+Such as `WORKBENCH_VLLM_TEST_URL=http://gpu:8000 WORKBENCH_VLLM_TEST_KEY=… pytest tests/serving/test_real_vllm.py`, with a
+server started by `workbench serve vllm MODEL`. The first model that it lists is asked; it must have a chat template.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import replace
 import pytest
 
 from workbench import errors
-from workbench.records import Completion, Message, Params, Request
+from workbench.records import Completion, Message, Params, Request, ServerMetrics
 from workbench.serving.openai_compatible import OpenAICompatible
 from workbench.settings import Endpoint, Secret
 
@@ -32,7 +32,9 @@ SCHEMA = {"type": "object", "properties": {"city": {"enum": ["Lisbon", "Rome"]}}
 
 @pytest.fixture
 async def runtime() -> AsyncIterator[OpenAICompatible]:
-    runtime = OpenAICompatible(Endpoint("vllm", "vllm", (URL,), Secret(KEY) if KEY else None, "WORKBENCH_VLLM_TEST_KEY"))
+    runtime = OpenAICompatible(
+        Endpoint("vllm", "vllm", (URL,), Secret(KEY) if KEY else None, "WORKBENCH_VLLM_TEST_KEY")
+    )
     yield runtime
     await runtime.aclose()
 
@@ -84,7 +86,9 @@ async def test_a_chat_and_its_stream_say_the_same(runtime: OpenAICompatible, mod
 
 async def test_a_raw_completion_stops_where_it_is_told(runtime: OpenAICompatible, model: str) -> None:
     """No chat template: the prompt is short, and the stop text is left out."""
-    answer = await runtime.complete(raw(model, "One, two, three, four,", replace(GREEDY, stop=(" six",), max_tokens=40)))
+    answer = await runtime.complete(
+        raw(model, "One, two, three, four,", replace(GREEDY, stop=(" six",), max_tokens=40))
+    )
     assert " five," == answer.text
     assert "stop" == answer.finish_reason
     assert (answer.usage.prompt_tokens or 99) < 15
@@ -125,7 +129,9 @@ async def test_structured_outputs_of_vllm_hold(runtime: OpenAICompatible, model:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_unknown_model_is_named_with_what_is_there(runtime: OpenAICompatible, model: str, stream: bool) -> None:
+async def test_an_unknown_model_is_named_with_what_is_there(
+    runtime: OpenAICompatible, model: str, stream: bool
+) -> None:
     """By describe, by a call and by a stream."""
     with pytest.raises(errors.ModelNotFoundError, match=model):
         await runtime.describe("nonesuch")
@@ -163,7 +169,7 @@ async def test_the_load_is_told(runtime: OpenAICompatible, model: str) -> None:
         during = await runtime.metrics()
     assert during is not None
     assert (during.running or 0) >= 1
-    after = await _idle(runtime)
+    after = await _state(runtime, busy=False)
     assert after.completion_tokens is not None
     assert after.completion_tokens > (before.completion_tokens or 0)
     assert None not in (after.cache_use, after.prefix_queries, after.prefix_hits, after.waiting)
@@ -174,13 +180,10 @@ async def test_a_cancelled_call_frees_the_server(runtime: OpenAICompatible, mode
     """It has nothing left to do long before the answer would have been complete."""
     endless = chat(model, params=replace(GREEDY, max_tokens=1500, extra={"ignore_eos": True}))
     task = asyncio.create_task(last(runtime, endless) if stream else runtime.complete(endless))  # type: ignore[arg-type]
-    while not ((await runtime.metrics()) or pytest.fail()).running:
-        await asyncio.sleep(0.05)
-    before = await runtime.metrics()
+    before = await _state(runtime, busy=True)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    after = await _idle(runtime)
-    assert before is not None
+    after = await _state(runtime, busy=False)
     assert (after.completion_tokens or 0) - (before.completion_tokens or 0) < 700
 
 
@@ -194,19 +197,21 @@ async def test_a_prefix_that_was_seen_is_counted_as_cached(runtime: OpenAICompat
 
 async def test_many_at_once_are_all_answered(runtime: OpenAICompatible, model: str) -> None:
     """They queue; none is refused, and each gets its own answer."""
-    requests = [raw(model, f"{number}, {number + 1}, {number + 2},", replace(GREEDY, max_tokens=6)) for number in range(32)]
+    requests = [
+        raw(model, f"{number}, {number + 1}, {number + 2},", replace(GREEDY, max_tokens=6)) for number in range(32)
+    ]
     answers = await asyncio.gather(*(runtime.complete(request) for request in requests))
     assert [6] * 32 == [answer.usage.completion_tokens for answer in answers]
     right = sum(f"{number + 3}" in answer.text for number, answer in enumerate(answers))
     assert right > 16
 
 
-async def _idle(runtime: OpenAICompatible) -> object:
-    """The metrics once nothing runs."""
+async def _state(runtime: OpenAICompatible, *, busy: bool) -> ServerMetrics:
+    """The metrics once something runs, or nothing does."""
     async with asyncio.timeout(15):
         while True:
             found = await runtime.metrics()
             assert found is not None
-            if not found.running:
+            if bool(found.running) == busy:
                 return found
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.05)

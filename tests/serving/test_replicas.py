@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from serving_doubles import ANSWER, CHAT, ask, delta, http, listen, sends, sse
@@ -163,9 +163,15 @@ async def test_many_callers_share_one_probe() -> None:
 
 
 async def test_the_probe_that_answers_counts_not_the_first_that_ends() -> None:
-    """One of three is back, and its probe is the last."""
-    probes = Probes("r2")
-    replicas, clock = of(3, probes)
+    """One of three is back, and its probe takes longest."""
+
+    async def alive(url: str) -> bool:
+        for _ in range(5 * int(url[1:])):
+            await asyncio.sleep(0)
+        return url == "r2"
+
+    clock = Clock()
+    replicas = Replicas(["r0", "r1", "r2"], alive, clock=clock)
     for replica in replicas.all:
         replicas.failed(replica, "refused", refused=True)
     clock.now += REST
@@ -206,7 +212,8 @@ async def test_closing_ends_a_probe() -> None:
     clock.now += REST
     await replicas.choose()
     assert replicas.all[0].probe is not None
-    await replicas.aclose()
+    async with asyncio.timeout(5):
+        await replicas.aclose()
     assert replicas.all[0].probe.cancelled()
 
 
@@ -288,12 +295,16 @@ async def test_a_stream_of_a_double_that_breaks_later_is_an_error(raw: Make, end
     servers = [raw(act) for _ in range(2)]
     seen = asyncio.Event()
     runtime = OpenAICompatible(endpoint(*(server.url for server in servers)))
-    pieces = []
-    with pytest.raises(errors.IncompleteStreamError):
+    pieces: list[str] = []
+
+    async def read() -> None:
         async for chunk in runtime.stream(CHAT):
             pieces.append(chunk.text)
             for server in servers:
                 server.loop.call_soon_threadsafe(seen.set)
+
+    with pytest.raises(errors.IncompleteStreamError):
+        await read()
     await runtime.aclose()
     assert ["The"] == pieces
     assert [1] == [len(server.heads) for server in servers if server.heads]
@@ -422,7 +433,7 @@ class Process:
         self.url = f"http://127.0.0.1:{port}"
         self._command = [sys.executable, "-S", str(Path(__file__).with_name("echo_server.py")), str(port)]
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         assert b"listening\n" == self.process.stdout.readline()

@@ -222,7 +222,9 @@ async def test_the_digest_names_the_rules() -> None:
 
 def test_an_unknown_kind_of_endpoint(settings_in: Make, tmp_path: Path) -> None:
     """The known ones are listed."""
-    with pytest.raises(errors.SettingsError, match="embedded, llama-server, ollama, openai, openai-compatible, scripted"):
+    with pytest.raises(
+        errors.SettingsError, match="embedded, llama-server, ollama, openai, openai-compatible, scripted"
+    ):
         open_runtime(Endpoint("x", "llama-cpp"), settings_in(tmp_path))
 
 

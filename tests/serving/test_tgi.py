@@ -188,7 +188,9 @@ async def test_an_answer_that_a_double_cut_below_max_tokens_is_an_error(
     streamed = http(sse(*events, "[DONE]"), content_type="text/event-stream")
     server = raw(sends(streamed if stream else http(json.dumps(answer("text", "length", 1024)))))
     request = replace(CHAT, params=Params(max_tokens=3000))
-    with pytest.raises(errors.ContextLengthError, match=r"after 1,024 tokens although max_tokens is 3,000.*to 1,024 or"):
+    with pytest.raises(
+        errors.ContextLengthError, match=r"after 1,024 tokens although max_tokens is 3,000.*to 1,024 or"
+    ):
         await (listen if stream else ask)(runtime(endpoint, server), request)
     whole = await (listen if stream else ask)(runtime(endpoint, server), replace(CHAT, params=Params(max_tokens=1024)))
     assert "length" == (whole[1] if isinstance(whole, tuple) else whole).finish_reason
@@ -229,6 +231,18 @@ async def test_counts_of_a_double_that_chose_no_tool_are_unknown(recorded: Make,
     assert ("Which invoice?", None, Usage(9, None)) == (found.text, found.finish_reason, found.usage)
 
 
+async def test_counts_of_a_stream_of_a_double_that_chose_no_tool_hold(raw: Make, endpoint: Make) -> None:
+    """There they are those of the text."""
+    events = [
+        delta("Which?"),
+        delta("", "stop"),
+        {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 3}},
+    ]
+    server = raw(sends(http(sse(*events, "[DONE]"), content_type="text/event-stream")))
+    _, found = await listen(runtime(endpoint, server), replace(CHAT, params=Params(tools=(INVOICE,))))
+    assert ("Which?", "stop", Usage(9, 3)) == (found.text, found.finish_reason, found.usage)
+
+
 # -- refusals
 
 
@@ -262,8 +276,8 @@ TROUBLE = [
     ("Model is overloaded", 429, errors.RateLimitError, True, "concurrency"),
     ("Request failed during generation: Server error: out of memory", 424, errors.ServerError, True, "out of memory"),
     ("Incomplete generation", 500, errors.ServerError, True, "Incomplete generation"),
-    ("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 1618 `inputs` tokens and 1024 "
-     "`max_new_tokens`", 422, errors.ContextLengthError, False, "Shorten"),
+    ("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 1618 `inputs` tokens and 1024", 422,
+     errors.ContextLengthError, False, "Shorten"),
     ("Input validation error: grammar is not valid: Grammar must have a 'properties' field", 422, errors.BadRequestError, False,
      "an object with properties at its top"),
     ("Template error: template not found", 422, errors.BadRequestError, False, "use a prompt of kind completion"),
@@ -271,7 +285,9 @@ TROUBLE = [
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(("text", "status", "kind", "retryable", "said"), TROUBLE, ids=[item[0][:24] for item in TROUBLE])
+@pytest.mark.parametrize(
+    ("text", "status", "kind", "retryable", "said"), TROUBLE, ids=[item[0][:24] for item in TROUBLE]
+)
 async def test_the_same_error_inside_a_stream_and_without(
     recorded: Make, raw: Make, endpoint: Make, text: str, status: int, kind: type[errors.CallError], retryable: bool,
     said: str, stream: bool,

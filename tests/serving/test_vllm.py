@@ -24,7 +24,9 @@ def with_params(**fields: Any) -> Any:
 
 async def test_log_probabilities(recorded: Make, endpoint: Make) -> None:
     """Asked for as OpenAI does; one mapping a token, with the alternatives."""
-    found = await ask(OpenAICompatible(endpoint(recorded("vllm", "K").url, key="K")), with_params(max_tokens=2, logprobs=2))
+    found = await ask(
+        OpenAICompatible(endpoint(recorded("vllm", "K").url, key="K")), with_params(max_tokens=2, logprobs=2)
+    )
 
     assert ("The box", "length") == (found.text, found.finish_reason)
     assert (
@@ -106,7 +108,9 @@ async def test_embeddings_of_a_chat_model(recorded: Make, endpoint: Make, model:
     server = recorded("vllm", "K")
     server.play("embeddings_on_chat_model")
     runtime = OpenAICompatible(endpoint(server.url, key="K"))
-    with pytest.raises(errors.BadRequestError, match=rf"makes no embeddings with '{model}' \(404: Not Found\)") as caught:
+    with pytest.raises(
+        errors.BadRequestError, match=rf"makes no embeddings with '{model}' \(404: Not Found\)"
+    ) as caught:
         await runtime.embed(["x"], model)
     await runtime.aclose()
     assert "start vLLM with an embedding model" in str(caught.value)
@@ -140,7 +144,9 @@ async def test_metrics(recorded: Make, endpoint: Make) -> None:
 @pytest.mark.parametrize(("status", "kind"), [(404, "text/plain"), (200, "application/json")])
 async def test_no_metrics_of_a_double(raw: Make, endpoint: Make, status: int, kind: str) -> None:
     """A page that is not there, or LM Studio's 200 for every address, is None."""
-    runtime = OpenAICompatible(endpoint(raw(sends(http('{"error": "Unexpected endpoint"}', status, content_type=kind))).url))
+    runtime = OpenAICompatible(
+        endpoint(raw(sends(http('{"error": "Unexpected endpoint"}', status, content_type=kind))).url)
+    )
     assert await runtime.metrics() is None
     await runtime.aclose()
 
@@ -217,7 +223,12 @@ OLD_FORM = {
 }  # fmt: skip
 NEW_FORM = {
     "content": [
-        {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": [{"token": "x", "logprob": -2.0, "bytes": None}]},
+        {
+            "token": "a",
+            "logprob": -0.5,
+            "bytes": [97],
+            "top_logprobs": [{"token": "x", "logprob": -2.0, "bytes": None}],
+        },
         {"token": "b", "logprob": -1.5, "bytes": [98], "top_logprobs": []},
     ]
 }
@@ -255,7 +266,9 @@ async def test_what_a_double_thought(raw: Make, endpoint: Make, field: str, stre
     if stream:
         thoughts = [{"choices": [{"index": 0, "delta": {field: text}}]} for text in ("Hm, ", "so")]
         body = sse(*thoughts, delta("ok", "stop"), "[DONE]")
-        _, found = await listen(OpenAICompatible(endpoint(raw(sends(http(body, content_type="text/event-stream"))).url)))
+        _, found = await listen(
+            OpenAICompatible(endpoint(raw(sends(http(body, content_type="text/event-stream"))).url))
+        )
         assert found.timing.first_token is not None
     else:
         message = {"role": "assistant", "content": "ok", field: "Hm, so"}

@@ -42,6 +42,7 @@ def sent(kind: str, request: Any = CHAT, **params: Any) -> dict[str, Any]:
         ("llama-server", {"think": "low"}, {"chat_template_kwargs": {"reasoning_effort": "low"}}),
         ("vllm", {"logprobs": 0}, {"logprobs": True}),
         ("vllm", {"logprobs": 3}, {"logprobs": True, "top_logprobs": 3}),
+        ("tgi", {"logprobs": 0}, {"logprobs": True, "top_logprobs": 1}),
         ("vllm", {"tools": (TOOL,), "tool_choice": "auto"}, {"tools": [TOOL], "tool_choice": "auto"}),
         ("vllm", {"extra": {"stop": ["x"], "min_p": 0.1}, "stop": ("y",)}, {"stop": ["x"], "min_p": 0.1}),
         ("vllm", {"top_p": 1.0, "temperature": 0}, {"top_p": 1.0, "temperature": 0}),
@@ -93,8 +94,13 @@ def test_what_is_heeded_passes() -> None:
     [
         (Message("user", "hi"), {"role": "user", "content": "hi"}),
         (
-            Message("user", "hi", parts=({"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "x"}})),
-            {"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "x"}}]},
+            Message(
+                "user", "hi", parts=({"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "x"}})
+            ),
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "x"}}],
+            },
         ),
         (Message("assistant", tool_calls=(CALL,)), {"role": "assistant", "content": None, "tool_calls": [CALL]}),
         (
@@ -120,7 +126,10 @@ def test_a_turn_in_openais_form(message: Message, expected: dict[str, Any]) -> N
              "completion_tokens_details": {"reasoning_tokens": 5, "accepted_prediction_tokens": 0}},
             Usage(9, 7, 4, 5),
         ),
-        ({"prompt_tokens": 9, "completion_tokens": 7, "prompt_tokens_details": None, "reasoning_tokens": 2}, Usage(9, 7, None, 2)),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 7, "prompt_tokens_details": None, "reasoning_tokens": 2},
+            Usage(9, 7, None, 2),
+        ),
     ],
 )  # fmt: skip
 def test_counts_in_the_forms_of_openai_vllm_and_sglang(found: Any, expected: Usage) -> None:
@@ -155,9 +164,13 @@ def stream(*deltas: dict[str, Any], done: bool = True, finish: str | None = None
     return answer
 
 
-def piece(arguments: str, index: int | None = 0, identity: str | None = None, name: str | None = None) -> dict[str, Any]:
+def piece(
+    arguments: str, index: int | None = 0, identity: str | None = None, name: str | None = None
+) -> dict[str, Any]:
     found: dict[str, Any] = {"function": {"arguments": arguments} | ({"name": name} if name else {})}
-    return {"tool_calls": [found | ({} if index is None else {"index": index}) | ({"id": identity} if identity else {})]}
+    return {
+        "tool_calls": [found | ({} if index is None else {"index": index}) | ({"id": identity} if identity else {})]
+    }
 
 
 @pytest.mark.parametrize("index", [1, 0])
@@ -195,7 +208,9 @@ def test_an_older_stream_of_completions() -> None:
     assert ([" Lima", ".", ""], " Lima.", "stop") == (told, answer.text, answer.finish_reason)
 
 
-@pytest.mark.parametrize("chunk", [[], {"choices": 3}, {"choices": [{"delta": 3}]}, {"choices": [{"delta": {"tool_calls": 3}}]}])
+@pytest.mark.parametrize(
+    "chunk", [[], {"choices": 3}, {"choices": [{"delta": 3}]}, {"choices": [{"delta": {"tool_calls": 3}}]}]
+)
 def test_what_is_no_chunk(chunk: Any) -> None:
     """Is an error that shows it."""
     with pytest.raises(BadAnswerError, match="no part of an answer"):

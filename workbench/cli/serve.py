@@ -21,6 +21,7 @@ __all__ = ["app"]
 
 app = App(name="serve", help="Start a model server on this machine: vLLM, or the embedded model behind an HTTP port.")
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _HEALTH = 2.0  # seconds between two looks at a running server
 
 
@@ -95,7 +96,7 @@ def vllm(
     file: Path | None = None
     if not settings.endpoint("vllm").key:
         server.key, file = key_file(settings, "vllm")
-    if host not in ("127.0.0.1", "localhost", "::1"):
+    if server.host not in _LOOPBACK:
         _note(
             "note: whoever reaches this port can use /invocations, /metrics and other paths outside /v1 without the key: "
             "put a firewall or a proxy before it."
@@ -147,9 +148,14 @@ def _print(server: Vllm, *, print_only: bool) -> int:
         )
     print(server)
     _note(
-        "Set VLLM_API_KEY in its environment: on the command line everybody there could read it. Here, set VLLM_BASE_URL to "
-        f"http://THAT-MACHINE:{server.port} and VLLM_API_KEY to the same key, and name the model vllm/{server.model}."
+        "Set VLLM_API_KEY in its environment (on the command line everybody there could read it) and the same one here, with "
+        f"VLLM_BASE_URL; the model is then vllm/{server.model}."
     )
+    if server.host in _LOOPBACK:
+        _note(
+            "It listens to its own machine only, which is safest: reach it from here by "
+            f"`ssh -N -L {server.port}:{server.host}:{server.port} THAT-MACHINE`, or give it --host 0.0.0.0 behind a firewall."
+        )
     return 0 if print_only else 1
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Change"]
 
+_MANY = 10
 _CAUTION = (
     "The intervals know the variation within each run. Servers also vary by some percent from run to run: measure twice before "
     "you act on a small difference."
@@ -87,7 +88,9 @@ class Change:
         rows = []
         for row in self.frame.to_dict("records"):
             ratio = Interval(row["ratio"], row["low"], row["high"], 0.95)
-            shown = f"{row['ratio']:.2f}" if row["low"] != row["low"] else tables.format_interval(ratio)
+            # an end that would be printed as 1.00 but is not shows its third digit
+            digits = 3 if any(0 < abs(end - 1) < 0.005 for end in (ratio.low, ratio.high)) else 2
+            shown = f"{ratio.estimate:.2f}" if ratio.low != ratio.low else tables.format_interval(ratio, digits=digits)
             rows.append(
                 {
                     "model": row["model"],
@@ -134,7 +137,15 @@ class Change:
         differ = [
             f"The set-ups differ in {what}: {old or '–'} before, {new or '–'} now." for what, old, new in self.setups()
         ]
-        return [*(differ or ["The set-ups are the same, as far as they are known."]), _CAUTION]
+        count = int(self.frame["low"].notna().sum())
+        chance = (
+            f"Of {count} ratios with an interval, about {count / 20:.0f} will read better or worse by chance alone."
+        )
+        return [
+            *(differ or ["The set-ups are the same, as far as they are known."]),
+            _CAUTION,
+            *([chance] if count >= _MANY else []),
+        ]
 
     def __str__(self) -> str:
         head = f"{self.now.test_id} against {self.before.test_id}"

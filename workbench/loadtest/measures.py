@@ -17,7 +17,8 @@ they are expanded (Hesterberg 2015, The American Statistician 69, 371, section 5
 each request carries its part of the time: in a closed loop in proportion to how long it took, since the number in flight is given
 (Little 1961, Operations Research 9, 383: throughput = in flight / mean time), in an open loop the time since the one before it
 ended. A percentile has no interval where even the slowest request may lie below it (q**n > 2.5%: P95 needs 72 requests, P99 368).
-All of it knows the variation within one run only.
+All of it knows the variation within one run only: in simulated closed loops whose waves of requests share their speed it covered
+90 to 95%, with a speed that drifts slowly through the run 57 to 84%.
 """
 
 from __future__ import annotations
@@ -202,7 +203,7 @@ def figure(cell: Cell, metric: Metric, target: Target) -> float | None:
 def interval(cell: Cell, metric: Metric, target: Target, *, seed: int = 0) -> Interval | None:
     """The figure with its 95% interval; None if there are too few requests for one."""
     resampled = _resampled(cell, metric, target, seed)
-    if resampled is None:
+    if resampled is None or not np.isfinite(resampled.drawn).all():
         return None
     return Interval(resampled.estimate, *_ends(resampled.drawn, resampled.runs), _LEVEL)
 
@@ -256,8 +257,7 @@ def _compute(metric: Metric, requests: _Requests, drawn: npt.NDArray[np.int64] |
     values = metric.values(requests)[drawn]
     if metric.share is None:
         seconds = requests.part[drawn].sum(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(values.sum(axis=1) / seconds)
+        return np.asarray(values.sum(axis=1) / np.where(seconds > 0, seconds, np.nan))
     known = ~np.isnan(values)
     if known.all():
         return np.asarray(np.percentile(values, 100 * metric.share, axis=1))

@@ -26,7 +26,7 @@ class LoadFolder:
 
     @property
     def test_id(self) -> str:
-        """Its name, such as `20261124-031500-9f2c` (UTC)."""
+        """Its name, such as `20261124-031500-1209f`: UTC with milliseconds, so that names sort by time."""
         return self.path.name
 
     def log(self) -> CallLog:
@@ -42,7 +42,8 @@ class LoadTests:
 
     def new(self, now: float) -> LoadFolder:
         """A folder for a test that begins now (Unix seconds). Raises RunError if it cannot be made."""
-        name = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        moment = datetime.fromtimestamp(now, UTC)
+        name = f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond // 1000:03}{secrets.token_hex(1)}"
         try:
             (self.folder / name).mkdir(parents=True)
         except OSError as error:

@@ -7,6 +7,7 @@ What a command that ended by itself left behind is ended too. The exit code is t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -16,6 +17,7 @@ import time
 
 __all__ = ["main"]
 
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _LOOK = 0.2  # seconds between two looks at the command
 _KILLED = 2.0  # seconds that the system may take to end what was killed
 
@@ -23,6 +25,7 @@ _KILLED = 2.0  # seconds that the system may take to end what was killed
 def main(arguments: list[str]) -> int:
     """Run the command until it ends or must."""
     grace, command = float(arguments[0]), arguments[1:]
+    _adopt_orphans()
     told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, frame: told.append(number))
@@ -43,12 +46,25 @@ def main(arguments: list[str]) -> int:
 
 def _tell(child: subprocess.Popen[bytes], number: int) -> bool:
     """Send a signal to the group; False if nobody is left in it."""
-    child.poll()
+    if child.poll() is not None:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-child.pid, os.WNOHANG)[0]:
+                pass
     try:
         os.killpg(child.pid, number)
     except (ProcessLookupError, PermissionError):  # macOS refuses a group of which only a zombie is left
         return False
     return True
+
+
+def _adopt_orphans() -> None:
+    """On Linux, what the command leaves behind becomes a child of this script, which can then see that it has ended; in a
+    container, process 1 often does not look after it."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 if __name__ == "__main__":

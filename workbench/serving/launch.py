@@ -76,9 +76,10 @@ class Vllm(LocalServer):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         settings = settings or load_settings()
+        known = settings.endpoints.get("vllm")
         super().__init__(
-            host=_host(host), port=_whole("port", port, 1, 65535), key=key or settings.endpoint("vllm").key, settings=settings,
-            clock=clock, sleep=sleep,
+            host=_host(host), port=_whole("port", port, 1, 65535), key=key or (known.key if known else None),
+            settings=settings, clock=clock, sleep=sleep,
         )  # fmt: skip
         self.model = served_name or model
         self._executable = executable

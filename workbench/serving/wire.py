@@ -52,8 +52,8 @@ def request_body(request: Request, model: str, *, stream: bool, usage: bool = Tr
     if params.logprobs is not None:
         if request.kind == "chat":
             body["logprobs"] = True
-            if params.logprobs:
-                body["top_logprobs"] = params.logprobs
+            if params.logprobs or kind == "tgi":  # which tells none at all without alternatives
+                body["top_logprobs"] = params.logprobs or 1
         else:
             body["logprobs"] = params.logprobs
     if params.think is not None:

@@ -14,40 +14,41 @@ __all__ = ["bases"]
 _IRREGULAR = {
     form: base
     for line in """
-    be am is are was were been being|have has had having|do does did done doing|go goes went gone going|get got gotten getting
-    buy bought|sell sold|send sent|pay paid|say said|tell told|make made|take took taken|give gave given|find found|keep kept
-    leave left|lose lost|hold held|bring brought|think thought|teach taught|catch caught|feel felt|mean meant|meet met
-    build built|spend spent|lend lent|break broke broken|speak spoke spoken|steal stole stolen|choose chose chosen|write wrote written
-    drive drove driven|ride rode ridden|fly flew flown|grow grew grown|know knew known|throw threw thrown|draw drew drawn
-    see saw seen|eat ate eaten|fall fell fallen|forget forgot forgotten|begin began begun|run ran|come came|become became
-    drink drank drunk|sing sang sung|swim swam swum|win won|understand understood|sleep slept|wear wore worn|hide hid hidden
+    go goes went gone going|buy bought|sell sold|send sent|pay paid|say said|tell told|make made|take took taken
+    get got gotten getting|give gave given|find found|keep kept|leave left|lose lost|hold held|bring brought|think thought
+    teach taught|catch caught|feel felt|mean meant|meet met|build built|spend spent|lend lent|break broke broken
+    speak spoke spoken|steal stole stolen|choose chose chosen|write wrote written|drive drove driven|ride rode ridden
+    fly flew flown|grow grew grown|know knew known|throw threw thrown|draw drew drawn|see saw seen|eat ate eaten
+    fall fell fallen|forget forgot forgotten|begin began begun|run ran|come came|become became|drink drank drunk
+    sing sang sung|swim swam swum|win won|understand understood|sleep slept|wear wore worn|hide hid hidden
     freeze froze frozen|wake woke woken|rise rose risen|show shown|die died dying|lie lied lying|tie tied tying|hear heard
-    child children|person people|man men|woman women|foot feet|tooth teeth|mouse mice|goose geese|knife knives|wife wives
-    life lives|leaf leaves|shelf shelves|half halves|index indices indexes|matrix matrices|criterion criteria|analysis analyses
-    bus buses|gas gases|tax taxes taxing taxed|process processes|class classes|pass passes|news news|series series|gps gps
-    color colour colours colors|center centre centres centers|favorite favourite|license licence licences|program programme
-    gray grey|check cheque cheques|defense defence|tire tyre tyres|neighbor neighbour neighbours|behavior behaviour
-    catalog catalogue|dialog dialogue|theater theatre|meter metre metres|liter litre litres|fiber fibre|honor honour
-    labor labour|flavor flavour|practice practise|jewelry jewellery|pajamas pyjamas|enroll enrol|enrollment enrolment
-    fulfill fulfil|skillful skilful|aluminum aluminium|airplane aeroplane|whiskey whisky|story storey|analyze analyse analysed
-    installment instalment instalments installments|judgment judgement|aging ageing|inquiry enquiry enquiries|inquire enquire
-    cancel cancelled canceled cancelling canceling cancellation cancelation|travel travelled traveled travelling traveling
-    separate seperate|definitely definately|receive recieve|address adress|accommodation accomodation|independent independant
-    necessary neccessary|occurred occured|calendar calender|tomorrow tommorow tommorrow|wednesday wensday|february febuary
-    email emails emailed|okay ok|subscribe subscription|hardly hardly|barely barely|lately lately|nearly nearly|early early
-    family family|reply reply|apply apply applies applied|supply supply|assembly assembly|monthly monthly|weekly weekly
-    daily daily|yearly yearly|only only|july july|italy italy|fly fly|department department|apartment apartment|basement basement
-    government government|morning morning|evening evening|during during|nothing nothing|something something|anything anything
-    everything everything|king king|ring ring|spring spring|string string|thing thing|building building|wedding wedding|speed speed
-    need needs needed needing|feed feed fed|seed seed|red red|bed bed|shed shed|hundred hundred|this this|his his|its its|yes yes
-    always always|whereas whereas|perhaps perhaps|christmas christmas|texas texas|kansas kansas|paris paris|species species
-    physics physics|maths maths|mathematics mathematics|economics economics|politics politics|diabetes diabetes|james james
-    savings savings|earnings earnings|goods goods|jeans jeans|premises premises|windows windows|teams teams|aws aws|dns dns|ios ios
-    sms sms|css css|https https|tls tls|cms cms|pos pos|gas gas|lens lens|bias bias|virus viruses|atlas atlas|canvas canvas
+    need needs needed needing|feed fed|child children|person people|man men|woman women|foot feet|tooth teeth|mouse mice
+    goose geese|knife knives|wife wives|life lives|leaf leaves|shelf shelves|half halves|index indices indexes
+    matrix matrices|criterion criteria|analysis analyses|bus buses|gas gases|tax taxes taxing taxed|process processes
+    class classes|pass passes|virus viruses|color colour colours colors|center centre centres centers|favorite favourite
+    license licence licences|program programme programmes programs|gray grey|check cheque cheques checks|defense defence
+    tire tyre tyres|neighbor neighbour neighbours|catalog catalogue|dialog dialogue|theater theatre|meter metre metres
+    liter litre litres|fiber fibre|labor labour|flavor flavour|practice practise|jewelry jewellery|enroll enrol
+    enrollment enrolment|install instal|fulfill fulfil|aluminum aluminium|airplane aeroplane|analyze analyse analysed analyzed
+    installment instalment instalments installments|judgment judgement|aging ageing|inquiry enquiry enquiries
+    inquire enquire|cancel cancelled canceled cancelling canceling cancellation cancelation cancellations
+    travel travelled traveled travelling traveling|separate seperate|definitely definately|receive recieve recieved
+    address adress|accommodation accomodation|necessary neccessary|occurred occured|calendar calender
+    tomorrow tommorow tommorrow|wednesday wensday|february febuary|okay ok|subscribe subscription subscriptions
     """.replace("\n", "|").split("|")
     for base, *forms in [line.split() or [""]]
     for form in (base, *forms)
 }
+# words that only look like a plural, a tense or an adverb
+_WHOLE = frozenset(
+    """
+    always apartment apartments aws basement basements bed bias building canvas christmas css daily department departments
+    diabetes dns during early earnings economics evening everything family gas goods government hardly his https hundred ios
+    italy its james jeans july kansas king lately lens mathematics maths monthly morning nearly news nothing only paris
+    perhaps physics politics premises red reply ring savings seed series sms something species speed spring string supply
+    teams texas thing this tls wedding weekly whereas windows yearly yes anything assembly barely atlas
+    """.split()
+)
 _VOWEL_GROUPS = re.compile("[aeiouy]+")
 _LEAST = 3  # letters that must stay
 
@@ -58,7 +59,7 @@ def bases(word: str) -> frozenset[str]:
     known = _IRREGULAR.get(word)
     if known is not None:
         return frozenset((known,))
-    if len(word) <= _LEAST or not word.isascii() or not word.isalpha():
+    if word in _WHOLE or len(word) <= _LEAST or not word.isascii() or not word.isalpha():
         return frozenset((word,))
     word = _american(word)
     return frozenset((word, *_plural(word), *_verb(word), *_noun(word), *_adverb(word)))

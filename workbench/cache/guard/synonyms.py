@@ -15,12 +15,12 @@ __all__ = ["groups_of", "phrases"]
 
 _GROUPS = """
 get obtain receive acquire request ask_for | get fetch retrieve | get become | get buy | receive accept
-order request | buy purchase | sell vend | send ship | mail post | send submit | submit make file lodge raise put_in
+order request | buy purchase | make book | sell vend | send ship | ship deliver | mail post | send submit | submit make file lodge raise put_in
 offer provide supply | give provide grant | keep retain | keep store save | put place
 join enroll register sign_up signup | log_in sign_in log_on | log_in login signin logon log_into sign_into
 log_out sign_out log_off logout signoff | unsubscribe opt_out | opt_in optin | create make generate produce
 create make build construct | create set_up setup | write draft compose | set_up setup configure
-install set_up setup | install deploy | change modify update edit alter amend adjust | change switch | change correct
+install set_up setup | change modify update edit alter amend adjust | change switch | change correct
 delete remove erase get_rid_of | delete clear wipe | remove take_off take_out | remove uninstall
 cancel terminate end call_off | end finish complete conclude | begin start commence | start launch kick_off
 launch run open | run execute | stop halt cease | quit exit close | fix repair mend
@@ -38,23 +38,22 @@ contact call | call phone ring | call name | answer reply respond response | ask
 happen occur take_place | mean stand_for signify | mean meaning definition | learn study | teach instruct | know tell
 understand comprehend grasp make_sense_of | compare contrast | differ vary
 calculate compute work_out figure_out determine find | estimate approximate | count tally | add include | add insert
-add append | add attach | combine merge join | connect link hook_up pair | divide split | share distribute
-export download | track follow trace | track monitor | monitor watch | manage handle administer deal_with
-manage control | protect secure safeguard | recover restore get_back regain retrieve
-return send_back give_back bring_back take_back | return come_back go_back | reimburse refund | refund money_back
-replace substitute swap | exchange swap | extend prolong lengthen | delay postpone defer put_off push_back
-reschedule rebook move | arrange organize schedule | arrange book | book reserve schedule | booking reservation
-leave depart | departure leave depart | arrive reach get_to | arrival arrive | go travel get | go head
-travel trip journey travelling | visit go_to | stay remain | live reside | hire rent | hire recruit employ
-dismiss fire sack | resign quit | decline reject refuse turn_down | refuse deny | accept agree | approve authorize
-upgrade move_up | borrow loan | owe due | invest investment | pay settle | pay cost | pay_for pay buy | save put_aside
-spend pay | lose misplace | lost missing | steal theft stolen nick | broken faulty damaged defective
-work function operate | operate run | perform carry_out do_exercise | implement develop build | develop create
-convert transform change turn | translate convert | turn change | parse read | load read | print output
-result output | iterate loop traverse go_through | sort order | filter screen | concatenate join merge combine
-deploy release ship publish | roll_back rollback revert go_back | undo reverse revert | sync synchronize synchronise
-backup back_up | reboot restart | crash freeze hang | upload submit | download save | gain get | miss lose
-start begin | try attempt | try test | suggest recommend advise | recommendation suggestion advice
+add append | add attach | connect link hook_up pair | divide split | share distribute | export download
+track follow trace | track monitor | monitor watch | manage handle administer deal_with | manage control
+protect secure safeguard | recover restore get_back regain retrieve | return send_back give_back bring_back take_back
+return come_back go_back | reimburse refund | refund money_back | replace substitute swap | exchange swap
+extend prolong lengthen | delay postpone defer put_off push_back | reschedule rebook move | arrange organize schedule
+arrange book | book reserve schedule | booking reservation | departure leave depart | arrive reach
+arrival arrive | go travel get | go head | travel trip journey travelling | visit go_to | stay remain | live reside
+hire rent | hire recruit employ | dismiss fire sack | resign quit | decline reject refuse turn_down | refuse deny
+accept agree | approve authorize | upgrade move_up | borrow loan | owe due | invest investment | pay settle | pay cost
+save put_aside | spend pay | lose misplace | lost missing | steal theft stolen nick
+broken faulty damaged defective | work function operate | operate run | perform carry_out do_exercise
+implement develop build | develop create | convert transform change turn | translate convert | parse read
+print output | result output | iterate loop traverse go_through | sort order | filter screen
+concatenate join merge combine | deploy release ship publish | roll_back rollback revert go_back | undo reverse revert
+sync synchronize synchronise | backup back_up | reboot restart | crash freeze hang | upload submit | download save
+gain get | miss lose | try attempt | try test | suggest recommend advise | recommendation suggestion advice
 discuss talk_about | want wish | like enjoy | hurt ache pain | treat cure remedy | prevent avoid | prevent stop
 avoid stay_away | kid child youngster | infant baby newborn | flat apartment | landlord lessor
 lawyer attorney solicitor | doctor physician gp | person individual people human | employee worker | employee staff
@@ -73,7 +72,7 @@ discount reduction deal | discount_code promo_code coupon voucher | bill invoice
 money cash | money fund | delivery shipping shipment | shipping postage | package parcel | parcel delivery
 courier carrier | email email_address mail | postcode zip_code postal_code | phone telephone
 phone mobile cell cellphone smartphone | mobile_phone mobile cell_phone phone | phone_number number
-computer pc machine | laptop notebook | tv television | app application | program application app software
+computer pc machine | laptop notebook | tv television | program application app software
 website site web_page webpage web_site | online on_the_internet over_the_internet web internet | folder directory
 file document | paperwork document papers | doc document | picture photo image photograph pic | film movie
 clip video | song track | password passcode passphrase | username user_name | id identification identifier
@@ -81,15 +80,15 @@ admin administrator | database db | repository repo | message text msg | notific
 setting preference option | configuration setting config | parameter argument | screen display | link url
 address location | location place spot | place area region | city town | street road | car vehicle auto automobile
 car_park parking_lot | truck lorry | bike bicycle cycle | plane airplane aircraft | bus coach
-subway metro underground tube | train rail | baggage luggage bag | suitcase luggage | holiday vacation
-meal dish food | restaurant eatery | takeaway takeout take_away take_out | drink beverage | alcohol booze
-elevator lift | toilet restroom bathroom loo washroom | trash garbage rubbish waste | bin trash_can | couch sofa
-fridge refrigerator | stove cooker hob | tap faucet | garden yard | autumn fall | queue line | cv resume
-job position role | job occupation work profession | vacancy opening job_opening | interview meeting
-meeting appointment | course class lesson | course module | test exam examination | grade mark | degree qualification
-certificate certification | university uni college_degree | math maths mathematics | student pupil
-teacher instructor tutor | medicine medication drug | tablet pill | illness disease sickness | sick ill unwell
-injury wound | injection jab shot vaccine vaccination | symptom sign | treatment therapy remedy | dose dosage
+subway metro underground tube | train rail | baggage luggage bag | suitcase luggage | meal dish food
+restaurant eatery | takeaway takeout take_away take_out | drink beverage | alcohol booze | elevator lift
+toilet restroom bathroom loo washroom | trash garbage rubbish waste | bin trash_can | couch sofa | fridge refrigerator
+stove cooker hob | tap faucet | garden yard | autumn fall | queue line | cv resume | job position role
+job occupation work profession | vacancy opening job_opening | interview meeting | meeting appointment
+course class lesson | course module | test exam examination | degree qualification | certificate certification
+university uni college_degree | math maths mathematics | student pupil | teacher instructor tutor
+medicine medication drug | tablet pill | illness disease sickness | sick ill unwell | injury wound
+injection jab shot vaccine vaccination | symptom sign | treatment therapy remedy | dose dosage
 side_effect adverse_effect | fever high_temperature | healthy nutritious | diet nutrition | workout exercise
 big large | bigger larger | biggest largest | huge enormous massive gigantic | small little tiny
 fast quick rapid speedy quickly | faster quicker | fastest quickest | soon shortly | slow sluggish
@@ -116,8 +115,8 @@ birthday date_of_birth birth_date birthdate | die death | marry married marriage
 husband spouse | parent guardian | author writer write wrote written | invent invention inventor
 found establish set_up | ceo chief_executive | leader head boss | president head_of_state | population inhabitant
 distance far | opening_hour opening_time open_hour business_hour hour_of_operation | code source_code | script program
-program code | programming coding | input entry | list enumerate | string text | dictionary dict | integer int
-boolean bool | javascript js | typescript ts | postgresql postgres | kubernetes k8s | regex regular_expression regexp
+program code | programming coding | input entry | string text | dictionary dict | integer int | boolean bool
+javascript js | typescript ts | postgresql postgres | kubernetes k8s | regex regular_expression regexp
 environment env | variable var | package library | library module | version release | deployment release
 attachment file | archive store | uk united_kingdom britain great_britain | usa united_states america
 eu european_union | nyc new_york_city new_york | uae united_arab_emirate | gbp pound sterling quid | pound lb
@@ -132,11 +131,50 @@ registration register | enrollment enroll | proposal propose | solution solve | 
 sale sell | analysis analyze | proof prove | belief believe | failure fail | flight fly | complaint complain
 delivery deliver | discovery discover | recovery recover | subscription subscribe | description describe
 admission admit admittance | decision decide | opening open | loss lose | weather forecast | application apply
-response respond | identification identify | explanation explain | pronunciation pronounce | translation translate
-withdrawal withdraw | payment pay | thief theft | width wide | depth deep | height tall high | weight heavy weigh
-length long | speed fast | strength strong | difference differ different | importance important | possibility possible
-safety safe | availability available | difficulty difficult | cost charge | wifi wireless wireless_internet
-internet wifi | permission permit | permission allow | kill terminate stop
+identification identify | explanation explain | pronunciation pronounce | translation translate | withdrawal withdraw
+payment pay | thief theft | width wide | depth deep | height tall high | weight heavy weigh | length long | speed fast
+strength strong | difference differ different | importance important | possibility possible | safety safe
+availability available | difficulty difficult | wifi wireless wireless_internet | internet wifi | permission permit
+permission allow | kill terminate stop | entitled eligible qualify | grade result mark score | silence mute
+swimming_pool pool | capital_city capital | insurance_policy insurance | order_value order | web_browser browser
+train_station station | cinema movie_theater | appeal contest dispute challenge | report flag | reach_out contact
+hotline helpline | quote quotation estimate | remaining left leftover | payslip pay_slip paycheck pay_stub
+annual_leave holiday vacation paid_leave | sick_leave sick_day | raise pay_rise pay_raise salary_increase
+headphone headset earphone | glitch bug | hack compromise breach | scam fraud | spam junk | popup pop_up
+ad advert advertisement | feedback review | review rating | comment remark | tip hint suggestion | vegetarian veggie
+vegan plant_based | kid_friendly child_friendly family_friendly | round_trip return | one_way single
+layover stopover | hand_luggage carry_on cabin_bag cabin_luggage hand_baggage
+checked_bag hold_luggage checked_luggage | high_blood_pressure hypertension | flu influenza
+belly stomach tummy abdomen | painkiller pain_reliever | paracetamol acetaminophen tylenol | covid coronavirus
+credit_score credit_rating | retirement retire | wire_transfer bank_transfer | deposit down_payment | compile build
+convert cast | print display | memory ram | cpu processor | gpu graphics_card | os operating_system
+doc documentation | production prod | development dev | info information detail | spec specification
+vscode vs_code visual_studio_code | mac macos | c# c_sharp csharp | temperature temp | average avg | people ppl
+difference diff | account acct | password pwd pw | appointment appt | government govt | versus vs | watch see view
+discard throw_away dispose_of get_rid_of throw_out | bring take carry | allow accept permit | support accept allow
+expect anticipate | depend rely | consist comprise | start found establish | die pass_away | take_place happen hold
+value worth | size dimension | beginner newbie novice | expert professional | elderly senior
+teenager teen adolescent | woman female lady | man male | mom mum mother mummy | dad father daddy
+grandma grandmother | grandpa grandfather | quiet silent | loud noisy | noise sound | smell odor scent | leak drip
+blocked clogged block clog | power electricity | power_cut power_outage blackout outage | roommate flatmate housemate
+lease tenancy_agreement rental_agreement rental_contract | evict kick_out | in_stock available | out_of_stock sold_out
+size_guide size_chart | gift_card gift_voucher gift_certificate | loyalty_point reward_point
+basket cart shopping_cart shopping_basket | trial free_trial trial_period | homework assignment | tuition tuition_fee
+happy glad | angry mad | scared afraid | tired exhausted | pretty beautiful | select pick_out | handle cope_with
+tidy clean_up | repair_shop garage | schedule timetable | timetable time_table | schedule calendar | agenda schedule
+effect result | opening_hour open_time | close_time closing_time | reopen open_again | redo do_again | step stage
+stage phase | goal target | aim target | rank position | chance likelihood probability odds | risk danger hazard
+rule guideline | guideline guidance | guide manual handbook | manual instruction | key_feature main_feature
+lack shortage | shortage scarcity | proof evidence | request application | apply request
+withdraw take_out get_out cash_out | top_up recharge reload add_credit | battery_life battery | tariff rate
+unlimited no_limit | limit cap restriction | quota limit allowance | cancel scrap
+skip bypass | ignore disregard | omit leave_out | shrink reduce | resize change_size | rename change_name
+transfer hand_over | pass_on transfer | share forward | forward redirect | redirect reroute | hide conceal
+expose reveal | attach join | fasten attach | detach remove | separate split | merge consolidate | group cluster
+label tag | tag mark | highlight mark | underline emphasize | edit revise | proofread check | summarize sum_up
+summary overview | overview introduction | outline summary | topic subject | theme topic | title heading
+header heading | paragraph section | chapter section | word term | expression phrase | opposite antonym
+spelling spell
 """
 
 

@@ -1,0 +1,54 @@
+"""The notebook of the load test, headless in a real kernel: on the real embedded model as it is, and on two scripted servers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from workbench import Workbench
+from workbench.reporting import run_notebook
+
+NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "serving_benchmark.ipynb"
+RULES = """
+[[endpoints.{0}.options.rules]]
+answer = "one two three four"
+delay = {1}
+first_token = 0.4
+[endpoints.{0}]
+kind = "scripted"
+"""
+
+
+def test_it_runs_on_the_embedded_model(project: Path) -> None:
+    """With its default parameters but fewer requests: real weights, real figures, lengths as asked for."""
+    report = run_notebook(NOTEBOOK, {"requests": 2, "save_to": str(project / "saved.json")}, out=project, cwd=project)
+    assert report.status == "completed", report.error
+    found = json.loads((project / "saved.json").read_text())
+    assert ["1 at once", "2 at once"] == [row["load"] for row in found["summary"]]
+    assert all(row["tokens_per_second"] > 0 and 0 < row["ttft_p50"] < row["latency_p50"] for row in found["summary"])
+    assert [(64.0, 16.0)] * 2 == [(round(row["prompt_tokens"]), row["output_tokens"]) for row in found["summary"]]
+    assert found["setups"][0]["digest"]
+
+
+def test_it_compares_servers_and_weeks(project: Path) -> None:
+    """Two models side by side at a rate, held against an earlier test; the page holds the sentence and three figures."""
+    (project / "workbench.toml").write_text(RULES.format("fast", 0.01) + RULES.format("slow", 0.05))
+    parameters = {
+        "models": ["slow/m", "fast/m"], "rate": [40.0], "requests": 12, "prompt_tokens": 20, "output_tokens": 4,
+    }  # fmt: skip
+    first = run_notebook(NOTEBOOK, parameters, out=project / "first.html", cwd=project)
+    assert first.status == "completed", first.error
+    again = run_notebook(NOTEBOOK, parameters | {"against": "last"}, out=project / "again.html", cwd=project)
+    assert again.status == "completed", again.error
+    page = again.html.read_text("utf-8")
+    assert "times the median latency of slow/m" in page
+    for title in (
+        "Throughput against load",
+        "Latency against load",
+        "Time to first token, and time for each token after it",
+    ):
+        assert title in page
+    ids = Workbench(project).load_tests.ids()
+    assert 2 == len(ids)
+    assert f"{ids[0]} against {ids[1]}" in page
+    assert "Nothing to compare with." in first.html.read_text("utf-8")

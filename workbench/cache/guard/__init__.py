@@ -1,0 +1,47 @@
+"""May the answer to one question be served for another? A veto by what an embedding does not see.
+
+An embedding puts "enable 2FA" beside "disable 2FA" and "order 48213" beside "order 48231". The guard reads both questions,
+pairs up what they speak of, and refuses when anything is left over that it cannot explain: unsure means a miss. What it
+can explain is politeness, word order, inflection, spelling, ways of asking, and synonyms on a list. English; in other
+languages only what is written the same passes.
+"""
+
+from __future__ import annotations
+
+from workbench.cache.guard.matching import difference
+from workbench.cache.guard.reading import read
+from workbench.cache.guard.scanning import clean, quoted, scan
+from workbench.cache.guard.vocabulary import ENGLISH
+
+__all__ = ["veto"]
+
+
+def veto(asked: str, cached: str) -> str | None:
+    """Why the answer to `cached` must not be served for `asked`, as `kind: what`; None if it may.
+
+    kind: numbers, units, dates, negation, opposites, names, quotes, identifiers, question, times, person, quantifiers,
+    order or words. The same is said either way round, apart from the order in which the two are named.
+    """
+    one, other = clean(asked), clean(cached)
+    if one == other:
+        return None
+    if reason := _quotes(one, other):
+        return reason
+    quotes = (*quoted(one), *quoted(other))
+    scanned = scan(one, quotes), scan(other, quotes)
+    words = [set(each.words) for each in scanned]
+    known = not ENGLISH.isdisjoint(words[0] | words[1])
+    return difference(read(scanned[0], words[1], known=known), read(scanned[1], words[0], known=known))
+
+
+def _quotes(one: str, other: str) -> str | None:
+    """A quoted string must occur in the other question as well, letter by letter where both quote it."""
+    found = quoted(one), quoted(other)
+    for quotes, text, there in ((found[0], other, found[1]), (found[1], one, found[0])):
+        flat = " ".join(text.split()).casefold()
+        for quote in quotes:
+            if quote.casefold() not in flat:
+                return f"quotes: only one has “{quote}”"
+            if quote not in there and quote.casefold() in map(str.casefold, there) and not (one.isupper() or other.isupper()):
+                return f"quotes: “{quote}” in other letters"
+    return None

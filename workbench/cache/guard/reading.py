@@ -1,0 +1,290 @@
+"""What one question asks: its kind, who it speaks of, and the things it names, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from workbench.cache.guard.lemmas import bases
+from workbench.cache.guard.rewrites import HESITATIONS, rewritten
+from workbench.cache.guard.scanning import Mark, Scanned
+from workbench.cache.guard.synonyms import phrases
+from workbench.cache.guard.vocabulary import (
+    ABBREVIATED_UNITS,
+    DAYS,
+    FUTURE,
+    MONTHS,
+    NEGATORS,
+    NUMBERS,
+    PAST,
+    PERSONS,
+    PREPOSITIONS,
+    PRESENT,
+    QUANTIFIERS,
+    SCALES,
+    UNITS,
+    WEAK,
+)
+
+__all__ = ["Item", "Question", "joined", "read"]
+
+_QUESTIONS = {
+    "HOW": "how", "CAN": "can", "MANY": "how many", "LONG": "how long", "how": "how", "why": "why", "when": "when",
+    "where": "where", "who": "who", "whom": "who", "whose": "who", "what": "what", "PRICE": "what",
+}  # fmt: skip
+_AUXILIARIES = {
+    "can": "can", "could": "can", "may": "can", "might": "can", "should": "should", "will": "will", "would": "will",
+    "shall": "will",
+} | dict.fromkeys("is are am was were do does did has have had".split(), "is")  # fmt: skip
+_PARTICLES = frozenset("on off in out up down back over away".split())
+_MONTH_SHORT = frozenset("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri".split())
+_PARTICIPLES = frozenset("made built sold bought paid sent held run done won led found founded owned used seen known shown".split())
+_POSSESSIVES = frozenset("my your our his her their".split())
+_APART = 3  # words that may stand between a verb and its particle: "turn auto renewal off"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A mark at its place among the words. `solid`: must be matched; the others only hold the order. joined: no pause and
+    no word stands between it and the item before it."""
+
+    mark: Mark
+    forms: frozenset[str]
+    place: int
+    solid: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """items: in order. kind: how, why, when, …, can, is, do (a request) or "" (words without a verb that asks).
+
+    persons: whom it speaks of. times: past, present, future, as far as the auxiliaries tell. links: and, or.
+    helped: "do" (do, does, did), "other" or "" tells "who does X own" from "who owns X". doer: the auxiliary of a yes/no
+    question and what follows it, a person or "thing". passive: something is done *by* somebody. known: by its words it is
+    English; if not, every word is an item and nothing was rewritten.
+    """
+
+    items: tuple[Item, ...]
+    kind: str
+    persons: frozenset[str]
+    times: frozenset[str]
+    links: frozenset[str]
+    helped: str
+    doer: tuple[str, str]
+    passive: bool
+    known: bool
+
+
+def joined(words: list[str], others: Collection[str]) -> list[str]:
+    """The words, with two made one where the other question writes them as one: "log in" and "login"."""
+    found: list[str] = []
+    for word in words:
+        if found and len(found[-1]) + len(word) > 3 and found[-1] + word in others and found[-1].isalpha() and word.isalpha():
+            found[-1] += word
+        else:
+            found.append(word)
+    return found
+
+
+def read(scanned: Scanned, others: Collection[str], *, known: bool) -> Question:
+    """`others`: the words of the question that it is compared with. known: either of them is English."""
+    if not known:
+        reader = _Reader(scanned.words, scanned, known=False)
+        reader.run()
+        nothing = frozenset[str]()
+        return Question(tuple(reader.items), "", nothing, nothing, nothing, "", ("", ""), passive=False, known=False)
+    plain = [word for word in scanned.words if word not in HESITATIONS]
+    words = rewritten(" ".join(joined(plain, others))).split()
+    kind, at = _kind(words, scanned.asks)
+    reader = _Reader(words, scanned)
+    reader.run()
+    found = set(words)
+    times = {
+        name for name, told in (("past", PAST), ("present", PRESENT), ("future", FUTURE)) if not told.isdisjoint(found)
+    }
+    return Question(
+        items=tuple(reader.items),
+        kind=kind,
+        persons=frozenset(PERSONS[word] for word in words if word in PERSONS),
+        times=frozenset(times),
+        links=frozenset(found & {"and", "or"}),
+        helped="do" if found & {"do", "does", "did"} else "other" if found & _AUXILIARIES.keys() else "",
+        doer=_doer(words, at) if kind in _AUXILIARIES.values() else ("", ""),
+        passive=any(
+            word == "by" and place and _participle(words[place - 1]) and words[place + 1 : place + 2] != ["¤"]
+            for place, word in enumerate(words)
+        ),
+        known=True,
+    )
+
+
+def _doer(words: list[str], at: int) -> tuple[str, str]:
+    following = words[at + 1] if 0 <= at < len(words) - 1 else ""
+    if words[at] in ("CAN", "WHETHER") or following in ("there", "it", ""):
+        return "", ""
+    family = "do" if words[at] in ("do", "does", "did") else _AUXILIARIES.get(words[at], "")
+    return family, "thing" if following in _POSSESSIVES else PERSONS.get(following, "thing")
+
+
+def _participle(word: str) -> bool:
+    return word.endswith(("ed", "en")) and len(word) > 4 or word in _PARTICIPLES
+
+
+def _kind(words: list[str], asks: bool) -> tuple[str, int]:
+    """What is asked, and the place of the word that says so (-1: none)."""
+    inner: tuple[str, int] | None = None
+    starts = True
+    for place, word in enumerate(words):
+        if word in (",", "."):
+            starts = True
+            continue
+        if word == "WHETHER":
+            rest = words[place + 1 :]
+            modal = next((_AUXILIARIES[other] for other in rest if other in _AUXILIARIES), "is")
+            return modal, place
+        if word.isupper() and word in _QUESTIONS:
+            return _QUESTIONS[word], place
+        if word in _QUESTIONS:
+            if starts:
+                return _QUESTIONS[word], place
+            inner = inner or (_QUESTIONS[word], place)
+        elif starts and word in _AUXILIARIES:
+            return _AUXILIARIES[word], place
+        elif inner is None and word in _AUXILIARIES and place + 1 < len(words) and words[place + 1] in ("i", "you", "we", "there"):
+            inner = _AUXILIARIES[word], place
+        starts = word == "ASK"
+    if inner is not None:
+        return inner
+    if "ASK" in words:
+        return "what", words.index("ASK")
+    return ("is" if asks and not set(words).isdisjoint(_AUXILIARIES) else ""), -1
+
+
+class _Reader:
+    """Walks along the words once."""
+
+    def __init__(self, words: list[str], scanned: Scanned, *, known: bool = True) -> None:
+        self.items: list[Item] = []
+        self._words = words
+        self._scanned = scanned
+        self._known = known
+        self._particles: set[int] = set()
+
+    def run(self) -> None:
+        """Fill `items`."""
+        place = 0
+        while place < len(self._words):
+            place += self._take(place)
+
+    def _add(self, key: str, kind: str, place: int, shown: str | None = None, *, solid: bool = True) -> None:
+        forms = bases(key.removeprefix("what_")) if kind == "words" else frozenset((key,))
+        self.items.append(Item(Mark(key, kind, shown or key), forms, place, solid))
+
+    def _take(self, place: int) -> int:
+        """Read what begins at this place; how many words it was."""
+        words = self._words
+        word = words[place]
+        if place in self._particles or word in (",", ".", "ASK", "WHETHER", "HOW", "CAN", "MANY", "LONG"):
+            return 1
+        if word == "PRICE":
+            self._add("price", "words", place)
+            return 1
+        if word[0] == "¤":
+            for mark in self._scanned.apart[int(word[1:])]:
+                self.items.append(Item(mark, frozenset((mark.key,)), place))
+            return 1
+        if length := self._phrase(place):
+            return length
+        if word in NUMBERS or (word in SCALES and place and words[place - 1] in ("a", "1")):
+            return self._counted(place)
+        if word in SCALES and self.items and self.items[-1].mark.kind == "numbers" and self.items[-1].place == place - 1:
+            last = self.items.pop().mark
+            value = _times(last.key, SCALES[word])
+            self._add(value, "numbers", place, f"{last.shown} {word}")
+            return 1
+        self._single(word, place)
+        return 1
+
+    def _single(self, word: str, place: int) -> None:
+        before = self.items[-1] if self.items else None
+        counted = before is not None and before.mark.kind == "numbers" and before.place == place - 1
+        if word in NEGATORS:
+            self._add(word, "negation", place)
+        elif not self._known and (word in PERSONS or word in PREPOSITIONS or word in WEAK):
+            self._add(word, "words", place)
+        elif word in PERSONS:
+            self._add(word if word in ("me", "us") else PERSONS[word], "person", place, word, solid=False)
+        elif counted and word in ABBREVIATED_UNITS:
+            self._add(ABBREVIATED_UNITS[word], "units", place, word)
+        elif word in PREPOSITIONS:
+            self._add(word if word not in ("into", "onto") else word[2:], "order", place, solid=False)
+        elif word in WEAK:
+            pass
+        elif word in UNITS:
+            self._add(UNITS[word], "units", place, word)
+        elif word in MONTHS and (word not in _MONTH_SHORT or counted or word in self._scanned.names or self._near_number(place)):
+            self._add(MONTHS[word], "dates", place, word.rstrip("^"))
+        elif word in DAYS and (word not in _MONTH_SHORT or word in self._scanned.names):
+            self._add(DAYS[word], "dates", place, word)
+        elif word in QUANTIFIERS:
+            self._add(word, "quantifiers", place)
+        elif word in self._scanned.names:
+            self._add(word, "names", place, word.capitalize())
+        else:
+            self._add(word, "words", place, word.removeprefix("what_"))
+
+    def _near_number(self, place: int) -> bool:
+        return place + 1 < len(self._words) and self._words[place + 1][0] == "¤"
+
+    def _phrase(self, place: int) -> int:
+        """Take a phrase that stands for one thing, also one that its object parts ("turn it off")."""
+        words = self._words
+        for first in bases(words[place]):
+            for parts in phrases().get(first, ()):
+                here = words[place + 1 : place + len(parts)]
+                if len(here) == len(parts) - 1 and all(
+                    part == word or part in bases(word) for part, word in zip(parts[1:], here, strict=True)
+                ):
+                    self._add("_".join(parts), "words", place, " ".join(words[place : place + len(parts)]))
+                    return len(parts)
+            for parts in phrases().get(first, ()):
+                if len(parts) == 2 and parts[1] in _PARTICLES - {"in", "over"}:
+                    for there in range(place + 2, min(place + 2 + _APART, len(words))):
+                        if words[there] in (",", "."):
+                            break
+                        if words[there] == parts[1] and (there + 1 == len(words) or words[there + 1] in (",", ".") or parts[1] == "off"):
+                            self._particles.add(there)
+                            self._add("_".join(parts), "words", place, f"{words[place]} {parts[1]}")
+                            return 1
+        return 0
+
+    def _counted(self, place: int) -> int:
+        """A number in words: twenty five, two hundred and fifty, a thousand."""
+        words, end = self._words, place
+        total = current = 0
+        while end < len(words):
+            word = words[end]
+            if word in NUMBERS:
+                current += NUMBERS[word]
+            elif word in SCALES:
+                scale = SCALES[word]
+                current = max(current, 1) * scale
+                if scale > 100:
+                    total, current = total + current, 0
+            elif not (word == "and" and end > place and words[end - 1] in SCALES and words[end + 1 : end + 2] and words[end + 1] in NUMBERS):
+                break
+            end += 1
+            if word in NUMBERS and NUMBERS[word] < 20 and end < len(words) and words[end] in NUMBERS:
+                break  # "nine one one" is not eleven
+        self._add(str(total + current), "numbers", place, " ".join(words[place:end]))
+        # the place of the last word, so that a unit that follows is seen to
+        last = self.items.pop()
+        self.items.append(Item(last.mark, last.forms, end - 1))
+        return end - place
+
+
+def _times(digits: str, by: int) -> str:
+    whole, _, part = digits.partition(".")
+    if not (whole + part).lstrip("-").isdigit():
+        return f"{digits}*{by}"
+    return str(int(whole + part) * by // 10 ** len(part))

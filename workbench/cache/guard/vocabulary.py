@@ -1,0 +1,155 @@
+"""What single words do in a question: carry nothing, point at somebody, count, measure, or stand against another."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ABBREVIATED_UNITS", "CURRENCIES", "DAYS", "ENGLISH", "EXACT_UNITS", "FUTURE", "LIGHT", "LIGHT_VERBS", "MONTHS", "NEGATORS", "NUMBERS", "OPPOSITES",
+    "ORDINALS", "PAST", "PERSONS", "PREFIXES", "PREPOSITIONS", "PRESENT", "QUANTIFIERS", "SCALES", "UNITS", "UNLIKE", "WEAK",
+]  # fmt: skip
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """{form: base} of "base form form | base form"."""
+    found = {}
+    for group in text.replace("\n", "|").split("|"):
+        base, *forms = group.split() or [""]
+        found.update(dict.fromkeys((base, *forms), base))
+    found.pop("", None)
+    return found
+
+
+# carry nothing by themselves; prepositions among them still hold the order
+WEAK = frozenset(
+    """
+    a an the be am is are was were been being do does did doing done have has had having will would shall can could may might
+    should this that these those it its itself there here and or but if when while whether so then as who whom whose what which
+    how why where such own also too very really quite rather ever just please someone somebody anyone anybody one ones us
+    myself yourself themselves let lets get_to ok okay oh well yes
+    """.split()
+)
+# without one of these in either, no rule for English is trusted
+ENGLISH = frozenset(
+    """
+    the are how what which when where why who your you my does did can could should would it this that and from with not
+    have there need please an for is of will give tell show if about before after pay buy open close use make find change
+    cancel delete update order work get set add remove start stop long much many
+    """.split()
+)
+PREPOSITIONS = frozenset("in on at for of to by with about into onto as if when while so".split())
+# of the same thing: paid by card is not paid for a card
+UNLIKE = frozenset(
+    frozenset(pair.split())
+    for pair in (
+        "by for|by to|by of|by about|by on|by in|by at|by as|with for|with about|with of|about to|as to".split("|")
+    )
+)
+PERSONS = {
+    "i": "first", "me": "first object", "my": "first", "mine": "first", "we": "first", "us": "first object", "our": "first",
+    "ours": "first", "you": "second", "your": "second", "yours": "second", "he": "he", "him": "he", "his": "he", "she": "she",
+    "her": "she", "hers": "she", "they": "they", "them": "they", "their": "they", "theirs": "they",
+}  # fmt: skip
+NEGATORS = frozenset("not no never without nor neither unable".split())
+QUANTIFIERS = frozenset("all some any none every each both either few many most only several half whole entire".split())
+# may stand in one of the questions alone
+LIGHT = frozenset(
+    """
+    any some available mean meaning number amount currently possible exist provide offer own thing actual degree
+    kind type sort located situated what_time what_date what_hour what_day what_month what_year
+    what_city what_country what_person what_place what_company what_team what_language
+    """.split()
+)
+# "make a payment" is "pay": may stand alone before a noun that matches another word
+LIGHT_VERBS = frozenset("make place take give get do submit file raise request perform put leave carry_out".split())
+PAST = frozenset("did was were had".split())
+PRESENT = frozenset("is are am do does has have can".split())
+FUTURE = frozenset("will shall".split())
+
+NUMBERS = {
+    word: value
+    for value, words in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "eighteen nineteen".split()
+    )
+    for word in [words]
+} | {
+    word: 10 * tens
+    for tens, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
+} | {"dozen": 12, "fourty": 40, "ninty": 90}  # fmt: skip
+SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+ORDINALS = dict(
+    zip(
+        "1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th 11th 12th".split(),
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(),
+        strict=True,
+    )
+)
+MONTHS = _pairs(
+    "january jan | february feb | march mar | april apr | may^ | june jun | july jul | august aug | september sep sept"
+    " | october oct | november nov | december dec"
+)
+DAYS = _pairs(
+    "monday mondays mon | tuesday tuesdays tue tues | wednesday wednesdays wed | thursday thursdays thu thur thurs"
+    " | friday fridays fri | saturday saturdays | sunday sundays | today | tomorrow | yesterday | tonight | weekend weekends"
+    " | weekday weekdays | morning mornings | afternoon afternoons | evening evenings | night nights | noon | midnight"
+)
+CURRENCIES = {"£": "gbp", "$": "dollar", "€": "eur", "¥": "jpy", "₹": "inr", "₩": "krw", "a$": "aud", "c$": "cad", "us$": "usd"}
+# written out: a unit wherever they stand
+UNITS = _pairs(
+    """
+    second seconds sec secs | minute minutes mins | hour hours hr hrs | day days | week weeks wk wks | fortnight fortnights
+    month months mth mths | year years yr yrs | decade decades | century centuries | quarter quarters
+    millisecond milliseconds | microsecond microseconds | nanosecond nanoseconds
+    millimeter millimeters millimetre millimetres | centimeter centimeters centimetre centimetres
+    meter meters metre metres | kilometer kilometers kilometre kilometres kilometer | mile miles | inch inches | foot feet
+    yard yards | acre acres | hectare hectares | gram grams gramme grammes | kilogram kilograms kilo kilos kg kgs
+    milligram milligrams | microgram micrograms | pound pounds | ounce ounces | stone stones | ton tons | tonne tonnes
+    liter liters litre litres | milliliter milliliters millilitre millilitres | gallon gallons | pint pints | cup cups
+    tablespoon tablespoons tbsp | teaspoon teaspoons tsp | bit bits | byte bytes | kilobyte kilobytes | megabyte megabytes
+    gigabyte gigabytes | terabyte terabytes | petabyte petabytes | celsius centigrade | fahrenheit | kelvin
+    watt watts | kilowatt kilowatts | volt volts | ampere amperes amps | hertz | percent percentage % | degree degrees
+    mph | kph kmh | kwh | calorie calories kcal | joule joules | pixel pixels px | token tokens | lb lbs
+    millimeter mm | centimeter cm | kilometer km kms | milligram mg | milliliter ml | kilobyte kb | megabyte mb
+    gigabyte gb | terabyte tb | ounce oz | kilowatt kw | megahertz mhz | gigahertz ghz | mbps | gbps
+    """
+)
+# only after a number: "5 m", "10GB"
+ABBREVIATED_UNITS = _pairs(
+    """
+    second s sec | minute min mins | hour h hr hrs | day d | week w wk | year y yr yrs | millisecond ms | microsecond us µs
+    nanosecond ns | millimeter mm | centimeter cm | meter m | kilometer km kms | mile mi | inch in | foot ft | yard yd
+    gram g | kilogram kg kgs | milligram mg | microgram mcg µg | lb lbs | ounce oz | ton t | liter l | milliliter ml
+    kilobyte kb | megabyte mb | gigabyte gb gig gigs | terabyte tb | petabyte pb | byte b | celsius c °c | fahrenheit f °f
+    watt w | kilowatt kw | kwh | volt v | ampere a | hertz hz | kilohertz khz | megahertz mhz | gigahertz ghz
+    percent % pct | degree ° | mph | kph kmh km/h | mbps mb/s | gbps gb/s | kcal cal | pixel px | fps | rpm | times x
+    square_meter m2 sqm | square_foot ft2 sqft | bedroom bed beds
+    """
+)
+EXACT_UNITS = {"Mb": "megabit", "Gb": "gigabit", "Kb": "kilobit", "MW": "megawatt", "mW": "milliwatt", "Mbit": "megabit"}
+
+# only for the reason: any other word in its place is refused as well
+OPPOSITES = frozenset(
+    frozenset(pair.split())
+    for pair in """
+    enable disable|activate deactivate|turn_on turn_off|switch_on switch_off|open close|opened closed|lock unlock|buy sell
+    increase decrease|raise lower|add remove|add subtract|upgrade downgrade|before after|minimum maximum|min max
+    import export|first last|upload download|start stop|start end|begin end|accept decline|accept reject|accept refuse
+    allow deny|allow block|allow forbid|allow ban|allow prevent|include exclude|install uninstall|log_in log_out
+    sign_in sign_out|opt_in opt_out|connect disconnect|join leave|push pull|send receive|lend borrow|give take|hire fire
+    arrive depart|arrival departure|enter exit|encrypt decrypt|encode decode|compress decompress|zip unzip|show hide
+    mute unmute|pause resume|block unblock|follow unfollow|subscribe unsubscribe|win lose|pass fail|save spend|credit debit
+    deposit withdraw|pros cons|pro con|advantage disadvantage|benefit drawback|strength weakness|more less|most least
+    more fewer|over under|above below|up down|in out|on off|inside outside|high low|higher lower|highest lowest|long short
+    longest shortest|large small|largest smallest|big small|bigger smaller|biggest smallest|tall short|fast slow
+    fastest slowest|hot cold|cheap expensive|cheapest expensive|new old|newest oldest|latest oldest|early late|earliest latest
+    good bad|best worst|better worse|safe dangerous|legal illegal|legal banned|easy hard|easy difficult|easiest hardest|light heavy
+    strong weak|rich poor|public private|internal external|inbound outbound|incoming outgoing|indoor outdoor|male female
+    man woman|domestic international|single double|manual automatic|positive negative|left right|north south|east west
+    front back|top bottom|parent child|buyer seller|employer employee|landlord tenant|lender borrower|input output
+    source target|ascending descending|horizontal vertical|full empty|full partial|odd even|true false|always never
+    same different|with without|day night|morning evening|today tomorrow|today yesterday|past future|read write|eat avoid
+    take avoid|use avoid|cover exclude|synchronous asynchronous|gain lose|profit loss|asset liability|client server
+    from to|love hate|cause prevent|improve worsen|approve reject|recommend avoid|wet dry|clean dirty|vertical horizontal
+    """.replace("\n", "|").split("|")
+    if pair.strip()
+)
+PREFIXES = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti", "re", "pre", "post", "over", "under", "inter", "intra")
