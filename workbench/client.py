@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench import pricing
-from workbench.errors import BadRequestError, CallError, CallTimeoutError, StoppedError
+from workbench.errors import BadRequestError, CallError, StoppedError
 from workbench.records import (
     Call,
     Chunk,
@@ -26,7 +26,7 @@ from workbench.records import (
     ServerMetrics,
     split_model,
 )
-from workbench.serving import Embedder, Limiter, Metered, Runtime, limiter_for, open_runtime
+from workbench.serving import Embedder, Limiter, Metered, Runtime, Tries, limiter_for, open_runtime
 
 if TYPE_CHECKING:
     from workbench.calls import CallLog
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["RETRIES", "Client", "Outcome", "stopped"]
 
 RETRIES = 3
-_LONGEST_WAIT = 60.0
-_PATIENCE = 2.0  # times a request's timeout, for all tries and waits together
-_NOTICEABLE = 1e-4  # seconds in our own queue that are worth a note
-_SHORTEST = 0.001
 _CHARS_PER_TOKEN = 4  # to take from a budget before the server has counted
 _USUAL_ANSWER = 256
 
@@ -61,8 +57,8 @@ class Outcome:
 
     completion: Completion | None
     error: CallError | None
-    attempts: int
-    cost: float | None
+    cost: float | None = None
+    attempts: int = 1
     in_flight: int | None = None
 
     def row(
@@ -98,9 +94,7 @@ class Outcome:
 
 def stopped() -> Outcome:
     """The outcome of a call that was cancelled before its answer."""
-    return Outcome(
-        None, StoppedError("the call was stopped before its answer came: interrupted or cancelled."), 1, None
-    )
+    return Outcome(None, StoppedError("the call was stopped before its answer came: interrupted or cancelled."))
 
 
 class Client:
@@ -188,36 +182,23 @@ class Client:
         One try may take `request.timeout` seconds; all tries and the waits between them at most twice that, from the moment
         that the endpoint's limiter let the first one through.
         """
-        runtime, limiter = self.runtime(request.model), self.limiter(request.model)
-        attempt, queued, ends = 1, 0.0, None
+        runtime = self.runtime(request.model)
+        tries = self._tries(request.model, request.timeout, retries)
         while True:
-            waiting = self._clock()
-            began = await limiter.enter(_tokens(request)) if limiter is not None else waiting
-            queued += began - waiting
-            in_flight = limiter.in_flight if limiter is not None else None
-            ends = began + _PATIENCE * request.timeout if ends is None else ends
-            error: CallError | None = None
+            await tries.begin(_tokens(request))
             completion: Completion | None = None
+            error: CallError | None = None
             try:
-                completion = await runtime.complete(request)
+                completion = await runtime.complete(tries.within(request))
             except CallError as raised:
                 error = raised
             finally:
-                if limiter is not None:
-                    answered = completion is not None or error is not None
-                    limiter.leave(began, error, tokens=_more_tokens(request, completion), answered=answered)
+                tries.end(completion or error, _more_tokens(request, completion))
             if completion is not None:
-                if queued > _NOTICEABLE:
-                    timing = replace(completion.timing, queued=completion.timing.queued + queued)
-                    completion = replace(completion, timing=timing)
-                return Outcome(completion, None, attempt, self.cost(request.model, completion), in_flight)
+                return Outcome(*self._priced(tries.timed(completion)), tries.count, tries.in_flight)
             assert error is not None  # noqa: S101  (for the type checker)
-            wait = self._again(error, attempt, retries, ends)
-            if wait is None:
-                return Outcome(None, error, attempt, None, in_flight)
-            await self._sleep(wait)
-            attempt += 1
-            request = self._within(request, ends)
+            if not await tries.again(error):
+                return Outcome(None, error, None, tries.count, tries.in_flight)
 
     async def complete(self, request: Request, *, retries: int = RETRIES, **fields: Any) -> Completion:
         """Send, log one row, and return the answer or raise the CallError. `fields`: see `records.Call`."""
@@ -235,42 +216,31 @@ class Client:
     async def stream(self, request: Request, *, retries: int = RETRIES, **fields: Any) -> AsyncGenerator[Chunk, None]:
         """Pieces of text as they come; the last one carries the Completion. Logged once. Sent again as in `call`, as long as no
         piece has come; raises the CallError."""
-        runtime, limiter = self.runtime(request.model), self.limiter(request.model)
+        runtime = self.runtime(request.model)
+        tries = self._tries(request.model, request.timeout, retries)
         outcome: Outcome | None = None
-        attempt, queued, ends, begun = 1, 0.0, None, False
         try:
             while True:
-                waiting = self._clock()
-                began = await limiter.enter(_tokens(request)) if limiter is not None else waiting
-                queued += began - waiting
-                in_flight = limiter.in_flight if limiter is not None else None
-                ends = began + _PATIENCE * request.timeout if ends is None else ends
-                outcome = None
+                await tries.begin(_tokens(request))
+                outcome, begun = None, False
                 try:
-                    async with aclosing(runtime.stream(request)) as chunks:
+                    async with aclosing(runtime.stream(tries.within(request))) as chunks:
                         async for chunk in chunks:
-                            begun, done = True, chunk.completion
-                            if done is not None:
-                                if queued > _NOTICEABLE:
-                                    timing = replace(done.timing, queued=done.timing.queued + queued)
-                                    done = replace(done, timing=timing)
-                                    chunk = replace(chunk, completion=done)
-                                outcome = Outcome(done, None, attempt, self.cost(request.model, done), in_flight)
+                            begun = True
+                            if chunk.completion is not None:
+                                done = tries.timed(chunk.completion)
+                                outcome = Outcome(*self._priced(done), tries.count, tries.in_flight)
+                                chunk = replace(chunk, completion=done)
                             yield chunk
                     return
-                except CallError as error:
-                    outcome = Outcome(None, error, attempt, None, in_flight)
-                    wait = None if begun else self._again(error, attempt, retries, ends)
-                    if wait is None:
-                        raise
+                except CallError as raised:
+                    error = raised
+                    outcome = Outcome(None, error, None, tries.count, tries.in_flight)
                 finally:
-                    if limiter is not None:
-                        fault = outcome.error if outcome else None
-                        used = _more_tokens(request, outcome.completion if outcome else None)
-                        limiter.leave(began, fault, tokens=used, answered=outcome is not None)
-                await self._sleep(wait)
-                attempt += 1
-                request = self._within(request, ends)
+                    answer = outcome.completion if outcome else None
+                    tries.end((answer or outcome.error) if outcome else None, _more_tokens(request, answer))
+                if begun or not await tries.again(error):
+                    raise error
         finally:
             self._write((outcome or stopped()).row(request, **fields))
 
@@ -278,32 +248,28 @@ class Client:
         self, model: str, texts: Sequence[str], *, timeout: float = 60.0, retries: int = RETRIES
     ) -> Embeddings:
         """One vector a text, from `endpoint/model`. Raises a CallError; BadRequestError where the runtime makes none."""
-        runtime, (_, name), limiter = self.runtime(model), split_model(model), self.limiter(model)
+        runtime, (_, name) = self.runtime(model), split_model(model)
         if not isinstance(runtime, Embedder):
             raise BadRequestError(
                 f"{model}: {runtime.kind} models make no embeddings here. Name a model that does, such as "
-                "ollama/nomic-embed-text or openai/text-embedding-3-small."
+                "embedded/minilm-l6, ollama/nomic-embed-text or openai/text-embedding-3-small."
             )
-        attempt, ends = 1, self._clock() + _PATIENCE * timeout
+        tries = self._tries(model, timeout, retries)
         while True:
-            began = await limiter.enter() if limiter is not None else 0.0
-            error: CallError | None = None
+            await tries.begin(0)
             found: Embeddings | None = None
+            error: CallError | None = None
             try:
                 found = await runtime.embed(texts, name, timeout)
             except CallError as raised:
                 error = raised
             finally:
-                if limiter is not None:
-                    limiter.leave(began, error, answered=found is not None or error is not None)
+                tries.end(found or error)
             if found is not None:
                 return found
             assert error is not None  # noqa: S101  (for the type checker)
-            wait = self._wait(attempt, error.retry_after)
-            if not error.retryable or attempt > retries or self._clock() + wait >= ends:
+            if not await tries.again(error):
                 raise error
-            await self._sleep(wait)
-            attempt += 1
 
     async def metrics(self, endpoint: str) -> ServerMetrics | None:
         """What this endpoint's server says of its own load; None where it does not. Raises a CallError."""
@@ -327,21 +293,11 @@ class Client:
         if self._log is not None:
             self._log.append(row)
 
-    def _again(self, error: CallError, attempt: int, retries: int, ends: float) -> float | None:
-        """Seconds until the next try, None if there is none."""
-        # a deadline that passed has cost all of its time: once more, not three times
-        most = min(retries, 1) if isinstance(error, CallTimeoutError) else retries
-        wait = self._wait(attempt, error.retry_after)
-        return wait if error.retryable and attempt <= most and self._clock() + wait < ends else None
+    def _tries(self, model: str, timeout: float, retries: int) -> Tries:
+        return Tries(self.limiter(model), timeout, retries, self._clock, self._sleep, self._rng)
 
-    def _within(self, request: Request, ends: float) -> Request:
-        """With what is left of the time."""
-        left = ends - self._clock()
-        return replace(request, timeout=max(left, _SHORTEST)) if left < request.timeout else request
-
-    def _wait(self, attempt: int, retry_after: float | None) -> float:
-        backoff = min(0.25 * 2.0**attempt, _LONGEST_WAIT) * self._rng.uniform(0.5, 1.0)
-        return max(backoff, min(retry_after or 0.0, _LONGEST_WAIT))
+    def _priced(self, completion: Completion) -> tuple[Completion, None, float | None]:
+        return completion, None, self.cost(completion.model, completion)
 
 
 def _tokens(request: Request) -> int:

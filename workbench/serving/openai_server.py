@@ -93,8 +93,8 @@ class OpenAIServer:
             )  # fmt: skip
         version = await self._version(self._bases[0])
         count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
-        upstream = "; TGI is in maintenance upstream since 2025-12, which points to vLLM" if self.kind == "tgi" else ""
-        return Health(True, f"answers at {', '.join(self._bases)}, {count}{upstream}", version, models)
+        upstream = "in maintenance upstream since 2025-12, which points to vLLM; " if self.kind == "tgi" else ""
+        return Health(True, f"{upstream}answers at {', '.join(self._bases)}, {count}", version, models)
 
     async def metrics(self) -> ServerMetrics | None:
         """The load of all replicas together, from their /metrics; None where there is no such page. Raises a CallError."""

@@ -19,15 +19,15 @@ _GUIDED = {
     "guided_json": "json", "guided_regex": "regex", "guided_choice": "choice", "guided_grammar": "grammar",
     "guided_whitespace_pattern": "whitespace_pattern", "structural_tag": "structural_tag",
 }  # fmt: skip
-_TGI_BOTH = frozenset(
-    ("frequency_penalty", "max_completion_tokens", "max_tokens", "model", "seed", "stop", "stream", "temperature", "top_p")
-)  # fmt: skip
+_TGI_USUAL = frozenset((
+    "logprobs", "max_completion_tokens", "max_tokens", "messages", "model", "prompt", "seed", "stop", "stream", "stream_options",
+    "temperature", "tool_choice", "tools", "top_logprobs", "top_p",
+))  # fmt: skip
 _TGI_TAKES = {
-    "chat": _TGI_BOTH
-    | {"guideline", "logprobs", "messages", "response_format", "stream_options", "tool_choice", "tool_prompt", "tools",
-       "top_logprobs"},
-    "completion": _TGI_BOTH | {"prompt", "repetition_penalty"},
-}  # fmt: skip
+    "chat": _TGI_USUAL - {"prompt"} | {"frequency_penalty", "guideline", "response_format", "tool_prompt"},
+    "completion": _TGI_USUAL - {"logprobs", "messages", "stream_options", "tool_choice", "tools", "top_logprobs"}
+    | {"frequency_penalty", "repetition_penalty"},
+}
 # who is known to hold a raw completion to a schema: by response_format, or llama-server by json_schema
 _SCHEMA_ON_COMPLETIONS = ("llama-server", "vllm")
 
@@ -80,9 +80,10 @@ def _refuse_tgi(request: Request) -> None:
             choice = ""
             if name.startswith("guided_") or name == "structured_outputs":
                 choice = ' For a choice send {"response_format": {"type": "regex", "value": "yes|no"}}.'
+            more = sorted(_TGI_TAKES[request.kind] - _TGI_USUAL)
             raise BadRequestError(
-                f"{model}: TGI does nothing with {name}, and says nothing. Leave it out of params.extra.{choice} A "
-                f"{request.kind} takes: {', '.join(sorted(_TGI_TAKES[request.kind]))}."
+                f"{model}: TGI does nothing with {name}, and says nothing. Leave it out of params.extra.{choice} Beside params a "
+                f"{request.kind} takes {', '.join(more)}."
             )
     if params.think is not None:
         raise BadRequestError(f"{model}: TGI cannot be told how hard to think. Leave params.think out, or use vLLM.")

@@ -112,8 +112,10 @@ class ValkeyVectors:
         wanted = unit(vector)
         prefix = _prefix(collection, scope, len(wanted))
         mirror = self._mirror(prefix, len(wanted))
+        before = mirror.nbytes
         await self._refresh(mirror, prefix, len(wanted))
-        self._bound()
+        if mirror.nbytes != before:
+            self._bound()
         most = limit
         while near := mirror.nearest(wanted, most, least, self._clock()):
             client = await self._kv.client()

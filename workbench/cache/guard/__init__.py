@@ -11,9 +11,11 @@ from __future__ import annotations
 from workbench.cache.guard.matching import difference
 from workbench.cache.guard.reading import read
 from workbench.cache.guard.scanning import clean, quoted, scan
-from workbench.cache.guard.vocabulary import ENGLISH
+from workbench.cache.guard.vocabulary import ENGLISH, ENGLISH_ALONE
 
 __all__ = ["veto"]
+
+_ENGLISH = 0.15  # the share of telling words from which on a text is taken for English
 
 
 def veto(asked: str, cached: str) -> str | None:
@@ -30,7 +32,7 @@ def veto(asked: str, cached: str) -> str | None:
     quotes = (*quoted(one), *quoted(other))
     scanned = scan(one, quotes), scan(other, quotes)
     words = [set(each.words) for each in scanned]
-    known = not ENGLISH.isdisjoint(words[0] | words[1])
+    known = any(ENGLISH_ALONE & each or _ENGLISH * len(each) <= len(ENGLISH & each) for each in words)
     return difference(read(scanned[0], words[1], known=known), read(scanned[1], words[0], known=known))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 from workbench.cache.guard.lemmas import bases
 from workbench.cache.guard.rewrites import HESITATIONS, rewritten
@@ -36,9 +37,10 @@ _AUXILIARIES = {
     "can": "can", "could": "can", "may": "can", "might": "can", "should": "should", "will": "will", "would": "will",
     "shall": "will",
 } | dict.fromkeys("is are am was were do does did has have had".split(), "is")  # fmt: skip
-_PARTICLES = frozenset("on off in out up down back over away".split())
+_PARTICLES = frozenset("on off out up down back away".split())
 _MONTH_SHORT = frozenset("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri".split())
 _PARTICIPLES = frozenset("made built sold bought paid sent held run done won led found founded owned used seen known shown".split())
+_SUBJECTS = PERSONS.keys() | {"there", "the", "a", "an", "this", "it"}
 _POSSESSIVES = frozenset("my your our his her their".split())
 _APART = 3  # words that may stand between a verb and its particle: "turn auto renewal off"
 
@@ -118,12 +120,23 @@ def read(scanned: Scanned, others: Collection[str], *, known: bool) -> Question:
     )
 
 
+def _asks_when(following: list[str]) -> bool:
+    return not following or following[0] in _AUXILIARIES or following[0].startswith("what_")
+
+
 def _doer(words: list[str], at: int) -> tuple[str, str]:
     following = words[at + 1] if 0 <= at < len(words) - 1 else ""
     if words[at] in ("CAN", "WHETHER") or following in ("there", "it", ""):
         return "", ""
     family = "do" if words[at] in ("do", "does", "did") else _AUXILIARIES.get(words[at], "")
     return family, "thing" if following in _POSSESSIVES else PERSONS.get(following, "thing")
+
+
+@lru_cache(maxsize=8192)
+def _phrases_of(word: str) -> tuple[tuple[str, ...], ...]:
+    """The phrases that may begin with this word, longest first."""
+    found = [parts for base in bases(word) for parts in phrases().get(base, ())]
+    return tuple(sorted(set(found), key=lambda parts: (-len(parts), parts)))
 
 
 def _participle(word: str) -> bool:
@@ -133,6 +146,7 @@ def _participle(word: str) -> bool:
 def _kind(words: list[str], asks: bool) -> tuple[str, int]:
     """What is asked, and the place of the word that says so (-1: none)."""
     inner: tuple[str, int] | None = None
+    helper: tuple[str, int] | None = None
     starts = True
     for place, word in enumerate(words):
         if word in (",", "."):
@@ -144,17 +158,19 @@ def _kind(words: list[str], asks: bool) -> tuple[str, int]:
             return modal, place
         if word.isupper() and word in _QUESTIONS:
             return _QUESTIONS[word], place
-        if word in _QUESTIONS:
+        if word == "when" and words[max(place - 1, 0)] != "ASK" and not _asks_when(words[place + 1 : place + 2]):
+            starts = False  # "when I click it, …"
+        elif word in _QUESTIONS:
             if starts:
                 return _QUESTIONS[word], place
             inner = inner or (_QUESTIONS[word], place)
         elif starts and word in _AUXILIARIES:
             return _AUXILIARIES[word], place
-        elif inner is None and word in _AUXILIARIES and place + 1 < len(words) and words[place + 1] in ("i", "you", "we", "there"):
-            inner = _AUXILIARIES[word], place
+        elif helper is None and word in _AUXILIARIES and words[place + 1 : place + 2] and words[place + 1] in _SUBJECTS:
+            helper = _AUXILIARIES[word], place
         starts = word == "ASK"
-    if inner is not None:
-        return inner
+    if found := inner or helper:
+        return found
     if "ASK" in words:
         return "what", words.index("ASK")
     return ("is" if asks and not set(words).isdisjoint(_AUXILIARIES) else ""), -1
@@ -239,23 +255,24 @@ class _Reader:
     def _phrase(self, place: int) -> int:
         """Take a phrase that stands for one thing, also one that its object parts ("turn it off")."""
         words = self._words
-        for first in bases(words[place]):
-            for parts in phrases().get(first, ()):
-                here = words[place + 1 : place + len(parts)]
-                if len(here) == len(parts) - 1 and all(
-                    part == word or part in bases(word) for part, word in zip(parts[1:], here, strict=True)
-                ):
-                    self._add("_".join(parts), "words", place, " ".join(words[place : place + len(parts)]))
-                    return len(parts)
-            for parts in phrases().get(first, ()):
-                if len(parts) == 2 and parts[1] in _PARTICLES - {"in", "over"}:
-                    for there in range(place + 2, min(place + 2 + _APART, len(words))):
-                        if words[there] in (",", "."):
-                            break
-                        if words[there] == parts[1] and (there + 1 == len(words) or words[there + 1] in (",", ".") or parts[1] == "off"):
-                            self._particles.add(there)
-                            self._add("_".join(parts), "words", place, f"{words[place]} {parts[1]}")
-                            return 1
+        candidates = _phrases_of(words[place])
+        for parts in candidates:
+            here = words[place + 1 : place + len(parts)]
+            if len(here) == len(parts) - 1 and all(
+                part == word or part in bases(word) for part, word in zip(parts[1:], here, strict=True)
+            ):
+                self._add("_".join(parts), "words", place, " ".join(words[place : place + len(parts)]))
+                return len(parts)
+        for parts in candidates:
+            if len(parts) == 2 and parts[1] in _PARTICLES:
+                for there in range(place + 2, min(place + 2 + _APART, len(words))):
+                    if words[there] in (",", "."):
+                        break
+                    ends = there + 1 == len(words) or words[there + 1] in (",", ".")
+                    if words[there] == parts[1] and (ends or parts[1] == "off"):
+                        self._particles.add(there)
+                        self._add("_".join(parts), "words", place, f"{words[place]} {parts[1]}")
+                        return 1
         return 0
 
     def _counted(self, place: int) -> int:

@@ -29,7 +29,7 @@ _YOU = "(?:you|someone|anyone|somebody|anybody)"
 _RULES: tuple[tuple[str, str, str], ...] = (
     # contractions that lost their apostrophe
     ("cannot|cant", r"\b(?:cannot|cant)\b", "can not"),
-    ("nt", r"\b(do|does|did|is|are|was|were|has|have|had|would|could|should)nt\b", r"\1 not"),
+    ("dont|snt|dnt|erent|avent|arent", r"\b(do|does|did|is|are|was|were|has|have|had|would|could|should)nt\b", r"\1 not"),
     ("wont", r"\bwont\b", "will not"),
     ("hats|hows|heres|hos|hens", r"\b(what|how|where|who|that|there|when)s\b", r"\1 is"),
     ("im|ive|oure", r"\b(i|you)(?:m|ve|re)\b(?! \.)", r"\1"),
@@ -43,7 +43,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     ("regards|apprecia", r"\b(?:(?:kind|best|warm) regards|(?:any|your) help (?:is|would be) (?:much )?appreciated)\b", ""),
     (
-        "hi|hello|hey|yo|howdy|greetings|dear|good|ing",
+        "hi |hello|hey|hiya|yo |howdy|greetings|dear|good |ing ",
         _START + r"(?:hi|hello|hey|hiya|yo|howdy|greetings|dear|good (?:morning|afternoon|evening|day)|(?:morning|afternoon|evening)(?= [.,]))"
         r"(?: (?:there|team|all|everyone|folks|guys|mate|sir|madam|support|again))*(?= |$)",
         "",
@@ -71,7 +71,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("excuse|pardon", r"\b(?:excuse|pardon) me\b", ""),
     ("by the way|you know|i mean|i guess|i think|suppose", r"\b(?:by the way|you know|i (?:mean|guess|think|suppose))\b", ""),
     (
-        "so|ok|yeah|yep|yes|well|right|and|but|oh|now|also|question",
+        "so |ok|yeah|yep|yes|well |right |and |but |oh |now |also |question",
         _START + r"(?:(?:so|ok|okay|yeah|yep|yes|well|right|alright|and|but|oh|now|question|also)(?: ,)? )+(?=\S)",
         "",
     ),
@@ -85,7 +85,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "ASK",
     ),
     (
-        " you| anyone| someone| i",
+        "tell|give|show|help|remind|advise|ask|inform|explain|describe|clarify|define|list|name|specify",
         rf"\b(?:can|could|will|would|may) (?:{_YOU}|i) (?:(?:tell|give|show|help|remind|advise|ask|inform)(?: (?:me|us|you))"
         r"(?: know| understand)?|ask|explain|describe|clarify|define|list|name|specify)\b(?: to me)?(?: about)?",
         "ASK",
@@ -96,7 +96,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         r"|forgot|forget|trying to (?:figure|work|find) out|confused about|struggling to (?:understand|work out|figure out))(?= (?:how|why|what|when|where|which|who)\b)",
         "ASK",
     ),
-    (" me| us", r"\b(?:tell|show|give|teach|advise|remind|let) (?:me|us)(?: know)?(?: about)?\b", "ASK"),
+    ("tell|show|give|teach|advise|remind|let ", r"\b(?:tell|show|give|teach|advise|remind|let) (?:me|us)(?: know)?(?: about)?\b", "ASK"),
     (
         "explain|describe|define|list|name|calculate|compute|work out|figure out|find out|specify",
         _START + r"(?:explain|describe|define|list|name|calculate|compute|work out|figure out|find out|specify)"
@@ -107,13 +107,13 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("ASK", r"\bASK (?:if|whether)\b", "ASK WHETHER"),
     # can I
     (
-        "there",
+        "is there|are there",
         r"\b(?:is|are) there (?:a|an|any|some) (?:ways?|method|possibility|option|chance|means)(?: for (?:me|us|someone))?"
         r"(?: to| of| that i can| i can| i could)?\b",
         "CAN",
     ),
     (
-        "it",
+        "is it|would it|will it",
         r"\b(?:is|would|will) it (?:be )?(?:possible|ok|okay|alright|all right|fine|acceptable|permitted|allowed|permissible"
         rf"|feasible){_FOR_ME}(?: to| if i| that i| i)?\b",
         "CAN",
@@ -126,7 +126,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         r"\bis it (?:necessary|mandatory|compulsory|required|obligatory|essential)(?: for (?:me|us)| that i)?(?: to)?\b",
         "do i need to",
     ),
-    ("must| to", r"\b(?:must|have to|has to|got to|needs to|required to|obliged to)\b", "need to"),
+    ("must|have to|has to|got to|needs to|required to|obliged to", r"\b(?:must|have to|has to|got to|needs to|required to|obliged to)\b", "need to"),
     ("need to", r"^need to (i|we)\b", r"do \1 need to"),
     ("need to", r"\bneed to (i|we)\b", r"\1 need to"),
     ("ought|is it", r"\b(?:ought i to|is it (?:a good idea|advisable|recommended|wise)(?: for me)? to)\b", "should i"),
@@ -141,7 +141,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     ("way", rf"\b(?:in )?what way {_MODAL} {_I}\b", "HOW"),
     ("steps", r"\bwhat steps (?:do|should|can) i (?:need to )?(?:take|follow) to\b", "HOW"),
-    ("what", rf"\bwhat {_MODAL} {_I} (?:need to )?do (?:in order )?to\b", "HOW"),
+    ("do to|do in order", rf"\bwhat {_MODAL} {_I} (?:need to )?do (?:in order )?to\b", "HOW"),
     (
         "how",
         r"\bi (?:would like|want|need) to ([^,.]*?) (?:,|\.|but|and) how (?:do|can|should|would) i (?:do|go about) (?:that|this|it)\b",
@@ -149,14 +149,14 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "how",
-        rf"\bhow (?:{_MODAL} {_I}|am {_I} (?:able )?to|is {_I} able to|will {_I}|(?:best )?to|need to {_I})\b"
+        rf"\bhow (?:{_MODAL} {_I}|{_I} (?:can|could|should|would|might|may|need to)|am {_I} (?:able )?to|is {_I} able to|will {_I}|(?:best )?to|need to {_I})\b"
         r"(?: (?:go about|be able to|best|need to|have to))*",
         "HOW",
     ),
     ("HOW", r"\bHOW like\b", "HOW"),
     # wants
     (
-        "i |we ",
+        "want|like|love|wish|trying|looking|hop|plan|intend|need|tried",
         _START + r"(?:i|we) (?:would (?:like|love)|want|wish|am trying|are trying|am looking|hope|am hoping|plan|intend|need|tried) to\b",
         "",
     ),
@@ -174,6 +174,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "what is PRICE",
     ),
     (" cost", r"\b(?:how much|what) (?:does|do|would|will) ([^,.]+?) costs?\b", r"what is PRICE \1"),
+    (" costs", r"\b(?:how much|what) ([^,.]+?) costs\b", r"what is PRICE \1"),
     (" cost", r"\b(?:how much|what) did ([^,.]+?) costs?\b", r"what was PRICE \1"),
     ("how much w", r"\bhow much (?:was|were)\b", "what was PRICE"),
     ("how much", r"\bhow much (?:is|are|for|will it be|would it be)\b", "what is PRICE"),
@@ -196,6 +197,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         rf"\b(?:how much time (?:does|do|will)(?: it)?(?: take)?{_FOR_ME}(?: to| for)?|what {_BE} the (?:duration|length) of)\b",
         "LONG",
     ),
+    ("how long", r"\bhow long (?:it|that) (?:will |would )?(?:takes?|took)(?: (?:to|for))?\b", "LONG"),
     ("LONG", r"(?<=LONG )([^,.]*?) (?:takes?|last)\b", r"\1"),
     ("how ", r"\bhow (?:tall|high)\b", "what is height"),
     ("how h", r"\bhow heavy\b", "what is weight"),
@@ -207,7 +209,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("how f", r"\bhow fast\b", "what is speed"),
     ("how ", r"\bhow (?:often|frequently)\b", "what is frequency"),
     # when, where, why, what
-    ("what", r"\b(?:at |on |in )?what (time|date|hour|day|month|year)(?= (?:is|are|was|were|do|does|did|can|could|should|will|would)\b)", r"when what_\1"),
+    ("what", r"\b(?:at |on |in )?what (time|date|hour|day|month|year)(?= (?:is|are|was|were|do|does|did|can|could|should|will|would|the|my|your|it|i|you|we|they)\b)", r"when what_\1"),
     ("what", r"\b(?:at |in )?what (?:place|location)\b", "where"),
     (
         "how come|reason|why is it",
@@ -215,6 +217,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "why",
     ),
     ("where", r"\bwhere (?:can|do|could|would|should|might) i (?:find|locate|see)\b", "where is"),
+    ("what", r"\bwhat ([^,.]+?) means\b", r"what is meaning \1"),
     ("what", r"\bwhat does ([^,.]+?) (?:mean|stand for|refer to)\b", r"what is meaning \1"),
     ("which", r"\bwhich\b", "what"),
     ("what", r"\bwhat (city|country|person|place|company|team|language)(?= (?:is|was|are|were)\b)", r"what what_\1"),
@@ -225,7 +228,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     # small things
     ("no longer|able to|fail", r"\b(?:no longer|unable to|not able to|(?:fail|fails|failed|failing) to)\b", "not"),
     (
-        "each|every|per| a ",
+        "day|week|month|year|hour|minute|night|person",
         r"\b(?:each|every|per|a) (day|week|month|year|hour|minute|night|person)\b",
         r"each_\1",
     ),
@@ -258,6 +261,8 @@ def rewritten(text: str) -> str:
     for needs, pattern, new in _compiled():
         for need in needs:
             if need in text:
-                text = " ".join(pattern.sub(new, text).split())
+                text, count = pattern.subn(new, text)
+                if count:
+                    text = " ".join(text.split())
                 break
     return text

@@ -39,11 +39,12 @@ class Scanned:
 _PLAIN = str.maketrans(
     {"’": "'", "‘": "'", "ʼ": "'", "´": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "–": "-", "—": " , ", "−": "-", "‑": "-"}
 )  # fmt: skip
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff\ufe0f]")
+_INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\u00ad\u200b-\u200f\u2060\ufeff\ufe0f]")
 _QUOTED = re.compile(r"```(.+?)```|`([^`]+)`|\"([^\"]+)\"|(?<![\w'])'([^']+)'(?![\w'])", re.DOTALL)
 _TOKEN = re.compile(
     r"""
-    (?P<quote>\x02\d+\x03)
+    (?P<word>[A-Z]?[a-z]+(?=[\s,?!;:)]|\.?(?:\s|$)))
+  | (?P<quote>\x02\d+\x03)
   | (?P<code>
         (?:https?|ftps?|wss?|s3|file|ssh|git)://[^\s,;)\]]+ | www\.[^\s,;)\]]+ | [\w.+-]+@[\w-]+\.[\w.-]*\w
       | (?<![\w/])(?:~|\.{1,2})?(?:/[\w.*@-]*[\w*])+/? | \b[A-Za-z]:\\[^\s,;]* | \w[\w.-]*(?:/[\w.-]*\w){2,}
@@ -59,7 +60,7 @@ _TOKEN = re.compile(
   | (?P<date>\b\d{4}-\d{1,2}-\d{1,2}\b | \b\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}\b)
   | (?P<time>\b\d{1,2}(?:[:.]\d{2})?\s?[aApP]\.?[mM]\b\.? | \b\d{1,2}:\d{2}(?::\d{2})?\b)
   | (?P<number>(?:(?<![\w)])-)?(?:(?:US|us|A|C)?[£$€¥₹₩]\s?)?\d+(?:,\d{3})*(?:[.]\d+)*(?:/\d+)?[^\W_]*(?:°[CFcf]?|%)?(?:/[hs]\b)?)
-  | (?P<word>[^\W\d_]+(?:'[^\W\d_]+)*)
+  | (?P<other>[^\W\d_]+(?:'[^\W\d_]+)*)
   | (?P<pause>[,;:()\[\]{}]|[.?!]+)
   | (?P<symbol>[=<>+*^~|&@\#$\\%/!-]+|[^\s\w"'`])
     """,
@@ -112,7 +113,7 @@ def scan(text: str, quotes: Iterable[str]) -> Scanned:
         if kind == "quote":
             quote = quotes[int(raw[1:-1])]
             found.set_apart(Mark(quote.casefold(), "quotes", f"“{quote}”"))
-        elif kind == "word":
+        elif kind in ("word", "other"):
             _word(found, raw, low, names=not (starts or titled or shouted), cased=not shouted)
         elif kind == "code":
             _code(found, raw, low)

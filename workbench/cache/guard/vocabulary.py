@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
-    "ABBREVIATED_UNITS", "CURRENCIES", "DAYS", "ENGLISH", "EXACT_UNITS", "FUTURE", "LIGHT", "LIGHT_VERBS", "MONTHS", "NEGATORS", "NUMBERS", "OPPOSITES",
+    "ABBREVIATED_UNITS", "CURRENCIES", "DAYS", "ENGLISH", "ENGLISH_ALONE", "EXACT_UNITS", "FUTURE", "LIGHT", "LIGHT_VERBS", "MONTHS", "NEGATORS", "NUMBERS", "OPPOSITES",
     "ORDINALS", "PAST", "PERSONS", "PREFIXES", "PREPOSITIONS", "PRESENT", "QUANTIFIERS", "SCALES", "UNITS", "UNLIKE", "WEAK",
 ]  # fmt: skip
 
@@ -27,12 +27,12 @@ WEAK = frozenset(
     myself yourself themselves let lets get_to ok okay oh well yes
     """.split()
 )
-# without one of these in either, no rule for English is trusted
+# what tells English: one of the first, or some of the others
+ENGLISH_ALONE = frozenset("the how what which when where why who you your does should could would".split())
 ENGLISH = frozenset(
     """
-    the are how what which when where why who your you my does did can could should would it this that and from with not
-    have there need please an for is of will give tell show if about before after pay buy open close use make find change
-    cancel delete update order work get set add remove start stop long much many
+    are my did can it this that and from with not have there need please an for is of will give tell show if about before after
+    pay buy open close use make find change cancel delete update order work get set add remove start stop long much many do i
     """.split()
 )
 PREPOSITIONS = frozenset("in on at for of to by with about into onto as if when while so".split())

@@ -1,0 +1,106 @@
+"""The tries of one call: each waits for its turn at the endpoint, and all of them have to be done in time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from workbench.errors import CallError, CallTimeoutError
+from workbench.records import Completion, Embeddings, Request
+from workbench.serving.limits import Limiter
+
+__all__ = ["Tries"]
+
+_LONGEST_WAIT = 60.0
+_PATIENCE = 2.0  # times a request's timeout, for all tries and waits together
+_NOTICEABLE = 1e-4  # seconds in our own queue that are worth a note
+_SHORTEST = 0.001
+
+
+class Tries:
+    """The tries of one call to an endpoint. limiter: None where nobody counts. timeout: seconds of one try. clock: monotonic
+    seconds.
+
+    count: tries so far. in_flight: calls to the endpoint when the last one was sent, itself counted; None if nobody counts.
+    """
+
+    __slots__ = (
+        "_began",
+        "_clock",
+        "_ends",
+        "_limiter",
+        "_queued",
+        "_retries",
+        "_rng",
+        "_sleep",
+        "_timeout",
+        "count",
+        "in_flight",
+    )
+
+    def __init__(
+        self,
+        limiter: Limiter | None,
+        timeout: float,
+        retries: int,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        rng: random.Random,
+    ) -> None:
+        self._limiter = limiter
+        self._timeout = timeout
+        self._retries = retries
+        self._clock = clock
+        self._sleep = sleep
+        self._rng = rng
+        self._queued = 0.0
+        self._began = 0.0
+        self._ends: float | None = None
+        self.count = 0
+        self.in_flight: int | None = None
+
+    async def begin(self, tokens: int) -> None:
+        """Wait for a turn. tokens: what to take from the endpoint's budget."""
+        waiting = self._clock()
+        if self._limiter is None:
+            self._began = waiting
+        else:
+            self._began = await self._limiter.enter(tokens)
+            self.in_flight = self._limiter.in_flight
+        self._queued += self._began - waiting
+        if self._ends is None:
+            self._ends = self._began + _PATIENCE * self._timeout
+        self.count += 1
+
+    def end(self, result: Completion | Embeddings | CallError | None, tokens: int = 0) -> None:
+        """Give the turn back. result: None if the call was cancelled. tokens: used beyond those taken."""
+        if self._limiter is not None:
+            error = result if isinstance(result, CallError) else None
+            self._limiter.leave(self._began, error, tokens=tokens, answered=result is not None)
+
+    async def again(self, error: CallError) -> bool:
+        """Whether to try again; returns when it is time to."""
+        assert self._ends is not None  # noqa: S101  (begin sets it)
+        # a deadline that passed has cost all of its time: once more, not three times
+        most = min(self._retries, 1) if isinstance(error, CallTimeoutError) else self._retries
+        backoff = min(0.25 * 2.0**self.count, _LONGEST_WAIT) * self._rng.uniform(0.5, 1.0)
+        wait = max(backoff, min(error.retry_after or 0.0, _LONGEST_WAIT))
+        if not error.retryable or self.count > most or self._clock() + wait >= self._ends:
+            return False
+        await self._sleep(wait)
+        return True
+
+    def within(self, request: Request) -> Request:
+        """The request with no more time than is left."""
+        if self.count == 1 or self._ends is None:
+            return request
+        left = self._ends - self._clock()
+        return replace(request, timeout=max(left, _SHORTEST)) if left < request.timeout else request
+
+    def timed(self, completion: Completion) -> Completion:
+        """The completion with the time in our own queue."""
+        if self._queued <= _NOTICEABLE:
+            return completion
+        timing = replace(completion.timing, queued=completion.timing.queued + self._queued)
+        return replace(completion, timing=timing)
