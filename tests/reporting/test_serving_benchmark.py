@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from workbench import Workbench
 from workbench.reporting import run_notebook
 
@@ -26,7 +28,9 @@ def test_it_runs_on_the_embedded_model(project: Path) -> None:
     found = json.loads((project / "saved.json").read_text())
     assert ["1 at once", "2 at once"] == [row["load"] for row in found["summary"]]
     assert all(row["tokens_per_second"] > 0 and 0 < row["ttft_p50"] < row["latency_p50"] for row in found["summary"])
-    assert [(64.0, 16.0)] * 2 == [(round(row["prompt_tokens"]), row["output_tokens"]) for row in found["summary"]]
+    assert [16.0, 16.0] == [row["output_tokens"] for row in found["summary"]]
+    # a first word, which has no space before it, may be a token more
+    assert pytest.approx([64, 64], abs=1) == [row["prompt_tokens"] for row in found["summary"]]
     assert found["setups"][0]["digest"]
 
 

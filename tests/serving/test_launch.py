@@ -111,6 +111,7 @@ def test_the_key_goes_by_the_environment_alone(settings: Settings, tmp_path: Pat
     assert [KEY, "mine"] == [known.env()["VLLM_API_KEY"], given.env()["VLLM_API_KEY"]]
     assert new[0].key != new[1].key
     assert len(new[0].key.reveal()) >= 32
+    assert len(Vllm("m", key="", settings=load_settings(tmp_path, environ={})).key.reveal()) >= 32
     shown = f"{known} {known!r} {known.env()!r} {known.env()} {known.endpoint()!r} {known.command()}"
     assert KEY not in shown
     assert known.endpoint().key == Secret(KEY)

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aiohttp import web
 from redis.asyncio import Redis
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from workbench.errors import InputError
+from workbench.errors import InputError, SettingsError
 from workbench.stores import vectors_valkey
 from workbench.stores.keyvalue import KeyValue
 from workbench.stores.vectors import Found, VectorStore, open_vectors
@@ -442,3 +443,122 @@ def test_the_address_decides(kv: KeyValue) -> None:
     chosen = open_vectors(kv, qdrant_url="http://qdrant:6333", qdrant_key="s3cret")
     assert isinstance(chosen, QdrantVectors)
     assert "s3cret" not in repr(chosen)
+
+
+# --- Qdrant's own -------------------------------------------------------------------------------------------------------------
+
+
+class QdrantDouble:
+    """Answers as a Qdrant server does, and keeps what it was sent. statuses: to answer with, by method and path's end."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, Any]] = []
+        self.keys: set[str | None] = set()
+        self.exists = False
+        self.statuses: dict[str, int] = {}
+        self.points: list[dict[str, Any]] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        path = request.path.removeprefix("/collections")
+        what = f"{request.method} {path.strip('/').partition('/')[2]}".strip()
+        self.seen.append((what, path, await request.json() if request.can_read_body else None))
+        self.keys.add(request.headers.get("api-key"))
+        if what in self.statuses:
+            return web.json_response({"status": {"error": "as told"}, "time": 0}, status=self.statuses[what])
+        if what == "PUT":
+            self.exists = True
+        result = {
+            "GET exists": {"exists": self.exists}, "PUT": True, "POST points/query": {"points": self.points}
+        }.get(what, {"operation_id": 1, "status": "completed"})  # fmt: skip
+        return web.json_response({"result": result, "status": "ok", "time": 0})
+
+    def bodies(self, what: str) -> list[Any]:
+        return [body for seen, _, body in self.seen if seen == what]
+
+
+@pytest.fixture
+async def qdrant() -> AsyncIterator[tuple[QdrantDouble, str]]:
+    """A double on a loopback port, and its address."""
+    double = QdrantDouble()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", double.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield double, f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def test_a_qdrant_double_gets_what_a_server_needs(qdrant: tuple[QdrantDouble, str], clock: Clock) -> None:
+    """A collection with a graph for each tenant, both indexes, the point, and a search that is filtered; all with the key."""
+    double, url = qdrant
+    store = QdrantVectors(url, "s3cret", clock=clock)
+    with pytest.warns(UserWarning, match="insecure connection"):
+        await store.add("c", "s", key(1), vector(3, 4), b"\x00payload", clock.now + 9)
+    (made,) = double.bodies("PUT")
+    assert {"size": 2, "distance": "Cosine"} == made["vectors"]
+    assert {"m": 0, "payload_m": 16} == made["hnsw_config"]
+    assert [("scope", {"type": "keyword", "is_tenant": True}), ("expires_at", "float")] == [
+        (body["field_name"], body["field_schema"]) for body in double.bodies("PUT index")
+    ]
+    ((point,),) = [body["points"] for body in double.bodies("PUT points")]
+    assert pytest.approx([0.6, 0.8]) == point["vector"]
+    assert {"scope": "s", "key": key(1), "expires_at": clock.now + 9, "payload": "AHBheWxvYWQ="} == point["payload"]
+
+    double.points = [{"id": point["id"], "version": 1, "score": 1.0000001, "payload": point["payload"]}]
+    assert [Found(key(1), 1.0, b"\x00payload")] == await store.search("c", "s", vector(3, 4), 5, 0.9)
+    (search,) = double.bodies("POST points/query")
+    assert [
+        {"key": "expires_at", "range": {"gt": clock.now}}, {"key": "scope", "match": {"value": "s"}}
+    ] == search["filter"]["must"]  # fmt: skip
+    assert (5, pytest.approx(0.9, abs=1e-5)) == (search["limit"], search["score_threshold"])
+    assert {"s3cret"} == double.keys
+    assert 1 == len({path.split("/")[1] for _, path, _ in double.seen})
+    await store.aclose()
+
+
+async def test_a_qdrant_double_is_rid_of_what_has_expired(qdrant: tuple[QdrantDouble, str], clock: Clock) -> None:
+    """Ten minutes later, with the next entry, once."""
+    double, url = qdrant
+    store = QdrantVectors(url, clock=clock)
+    for seconds in (0, 599, 1, 1):
+        clock.now += seconds
+        await store.add("c", "s", key(1), vector(3, 4), b"", clock.now + 9)
+    (sweep,) = double.bodies("POST points/delete")
+    assert [{"key": "expires_at", "range": {"lte": clock.now - 1}}] == sweep["filter"]["must"]
+    await store.aclose()
+
+
+async def test_a_qdrant_double_in_which_another_process_was_faster(qdrant: tuple[QdrantDouble, str]) -> None:
+    """It made the collection, or deleted it: neither is a fault; what stays broken is raised."""
+    double, url = qdrant
+    store = QdrantVectors(url)
+    assert [] == await store.search("c", "s", vector(1, 0))
+    double.statuses = {"PUT": 409}
+    with pytest.raises(Exception, match="409"):
+        await store.add("c", "s", key(1), vector(1, 0), b"", FOREVER)
+    double.exists = True
+    await store.add("c", "s", key(1), vector(1, 0), b"", FOREVER)
+    double.exists, double.statuses = False, {"POST points/query": 404}
+    assert [] == await store.search("c", "s", vector(1, 0))
+    double.exists, double.statuses = True, {"POST points/query": 500}
+    with pytest.raises(Exception, match="500"):
+        await store.search("c", "s", vector(1, 0))
+    await store.aclose()
+
+
+async def test_a_missing_qdrant_client_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it."""
+    monkeypatch.delitem(sys.modules, "qdrant_client", raising=False)
+    monkeypatch.setattr("builtins.__import__", _without_qdrant(__import__))
+    with pytest.raises(SettingsError, match="pip install qdrant-client"):
+        await QdrantVectors("http://127.0.0.1:1").search("c", "s", vector(1, 0))
+
+
+def _without_qdrant(really: Callable[..., Any]) -> Callable[..., Any]:
+    def imported(name: str, *arguments: Any) -> Any:
+        if name.startswith("qdrant_client"):
+            raise ImportError(f"No module named {name!r}")
+        return really(name, *arguments)
+
+    return imported

@@ -32,7 +32,7 @@ class _Waiting:
 
 
 class TextVectors:
-    """embed: makes vectors. most: how many are remembered. batch: texts in one call of `embed`. patience: seconds that it may take.
+    """embed: makes vectors. most: how many are remembered. batch: texts in one call of `embed`. patience: seconds it may take.
 
     A text goes off at once if nothing is under way; what is asked meanwhile goes together in the next batch. Who stops waiting
     does not stop the batch, so the vector is there the next time.
@@ -71,7 +71,7 @@ class TextVectors:
             vectors: Sequence[np.ndarray] = ()
             try:
                 async with asyncio.timeout(self._patience):
-                    vectors = await self._vectors([text for _, text in keys])
+                    vectors = [*await self._vectors([text for _, text in keys])]
             except BaseException as raised:  # noqa: BLE001  (it is raised where it is awaited)
                 error = raised
             with self._lock:

@@ -12,25 +12,26 @@ params, the endpoint, the prompt and the tenant are digested into the scope, and
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.cache.key import cache_key, document
 from workbench.errors import InputError, PromptError
-from workbench.records import ModelInfo, Prompt, Request, canonical_json, digest
+from workbench.records import ModelInfo, Prompt, Request, digest
 
 __all__ = ["THRESHOLD", "SemanticKey", "declared", "embedder_fingerprint", "semantic_key"]
 
 THRESHOLD = 0.95
 """The cosine from which on two texts may mean the same, where the prompt does not say."""
 
-_MARK = "\ue000semantic\ue000"
+_MARK = "\N{MATHEMATICAL LEFT WHITE SQUARE BRACKET}compared by meaning"
+_VERSION = "semantic 1"
 
 
 @dataclass(frozen=True, slots=True)
 class SemanticKey:
-    """scope: 64 hex digits, of all that must be equal. text: what is compared by meaning. threshold: cosine, above 0, at most 1."""
+    """scope: 64 hex digits, of all that must be equal. text: what is compared by meaning. threshold: cosine, 0 to 1."""
 
     scope: str
     text: str
@@ -47,12 +48,13 @@ def declared(prompt: Prompt) -> tuple[tuple[str, ...], float]:
         raise PromptError(f"{prompt.ref}: semantic_key = {names!r} must be a list of variables, such as [question].")
     for name in names:
         if name not in prompt.variables:
-            raise PromptError(
-                f"{prompt.ref}: semantic_key names {name!r}, which is none of its variables: {', '.join(prompt.variables) or 'none'}."
-            )
+            known = ", ".join(prompt.variables) or "none"
+            raise PromptError(f"{prompt.ref}: semantic_key names {name!r}, which is none of its variables: {known}.")
     threshold = prompt.config.get("semantic_threshold", THRESHOLD)
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold <= 1:
-        raise PromptError(f"{prompt.ref}: semantic_threshold = {threshold!r} must be above 0 and at most 1, such as 0.95.")
+        raise PromptError(
+            f"{prompt.ref}: semantic_threshold = {threshold!r} must be above 0 and at most 1, such as 0.95."
+        )
     return tuple(names), float(threshold)
 
 
@@ -67,39 +69,36 @@ def semantic_key(
     """What to look up for this prompt with these values; None where it must not be looked up by meaning.
 
     build: makes the whole request (turns, context and tools included) from values, by rendering and nothing else. It is called
-    with `values`, then with marks in place of what is compared by meaning: what it makes of those is the scope. identity: of the
-    endpoint and model, as in the exact cache's key.
-    None if the prompt declares nothing, if a declared value is not text, or if the request cannot be identified.
+    with `values`, then with marks in place of what is compared by meaning: the exact cache's key of that is the scope. identity,
+    tenant: as there. None if the prompt declares nothing, or if a declared value is not text. Raises InputError for a request
+    that has no key.
     """
     names, threshold = declared(prompt)
     texts = [values.get(name) for name in names]
     if not names or not all(isinstance(text, str) and text.strip() for text in texts):
         return None
-    try:
-        plain = _content(build(values))
-        marked = _content(build({**values, **{name: f"{_MARK}{name}{_MARK}" for name in names}}))
-    except PromptError:
-        raise
-    except InputError:
-        return None
-    if _MARK.encode() in plain:  # with it one could lead into the scope of another request
-        return None
-    head = canonical_json([1, tenant, identity, prompt.digest, list(names)])
-    scope = hashlib.sha256(head + b"\n" + marked).hexdigest()
-    return SemanticKey(scope, "\n".join(str(text).strip() for text in texts), threshold)
+    if _MARK in str(document(build(values), identity=identity, tenant=tenant)):
+        return None  # with it one could lead into the scope of another request
+    marked = build({**values, **{name: f"{_MARK} {name}" for name in names}})
+    scope = digest([_VERSION, cache_key(marked, identity=identity, tenant=tenant), prompt.digest, [*names]])
+    return SemanticKey(scope, _joined([str(text).strip() for text in texts]), threshold)
 
 
 def embedder_fingerprint(model: str, info: ModelInfo) -> str:
-    """What vectors must share to be comparable: the embedder's digest, or, where there is none, its name and server."""
-    return digest(["digest", info.digest] if info.digest else ["origin", model, info.origin or info.server_version or ""])
+    """What vectors must share to be comparable: the embedder's digest, or, where there is none, its name and server.
+
+    Raises InputError if neither is known.
+    """
+    if not info.digest and not info.origin:
+        raise InputError(
+            f"{model}: neither the embedder's digest nor its server is known, so its vectors cannot be told from another's. Ask "
+            "Client.describe for the ModelInfo."
+        )
+    return digest(["digest", info.digest] if info.digest else ["origin", model, info.origin])
 
 
-def _content(request: Request) -> bytes:
-    messages = [
-        [
-            item.role, item.content, [dict(part) for part in item.parts], [dict(call) for call in item.tool_calls],
-            item.tool_call_id, dict(item.extra),
-        ]
-        for item in request.messages
-    ]  # fmt: skip
-    return canonical_json([request.model, request.kind, messages, request.prompt, request.params.to_mapping()])
+def _joined(texts: Sequence[str]) -> str:
+    """One text of several, from which they could be had again."""
+    if len(texts) == 1:
+        return texts[0]
+    return "\n".join(text.replace("\\", "\\\\").replace("\n", "\\n") for text in texts)

@@ -6,6 +6,7 @@ import asyncio
 import shlex
 import shutil
 import sys
+from itertools import count
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
@@ -22,7 +23,7 @@ __all__ = ["app"]
 app = App(name="serve", help="Start a model server on this machine: vLLM, or the embedded model behind an HTTP port.")
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_HEALTH = 2.0  # seconds between two looks at a running server
+_HEALTH = 10  # seconds between two looks at a running server
 
 
 @app.command
@@ -166,14 +167,10 @@ def _run(server: LocalServer, timeout: float, usage: Callable[[], list[str]]) ->
         nonlocal up
         try:
             await server.start(timeout=timeout, progress=_show)
-            up = well = True
+            up = True
             _clear()
             print("\n".join([*usage(), "Ctrl-C stops it."]), flush=True)
-            while True:
-                await asyncio.sleep(_HEALTH)
-                if await server.healthy() != well:
-                    well = not well
-                    _note(f"{server.title} {'answers again' if well else 'does not answer its health check'}.")
+            await _watch(server)
         finally:
             await server.stop()
 
@@ -186,6 +183,16 @@ def _run(server: LocalServer, timeout: float, usage: Callable[[], list[str]]) ->
     finally:
         _clear()
     return 0
+
+
+async def _watch(server: LocalServer) -> None:
+    """Until it ends, which is a LaunchError: say when its health changes. Each look at it is a line in its log."""
+    well = True
+    for second in count(1):
+        await asyncio.sleep(1)
+        if (second % _HEALTH == 0 or not server.running) and await server.healthy() != well:
+            well = not well
+            _note(f"{server.title} {'answers again' if well else 'does not answer its health check'}.")
 
 
 def _vllm_usage(server: Vllm, file: Path | None) -> list[str]:

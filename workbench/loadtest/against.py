@@ -127,9 +127,6 @@ class Change:
             found.append((what, one.get(name), other.get(name)))
         for name in dict.fromkeys((*self.before.machine, *self.now.machine)):
             found.append((f"machine: {name}", self.before.machine.get(name), self.now.machine.get(name)))
-        for cell, later in self.pairs:
-            if (why := same_lengths(cell, later)) is not None:
-                found.append((f"lengths, {later.load.label}", "", f"not the same: {why}"))
         return [(what, _text(old), _text(new)) for what, old, new in found if old != new]
 
     def notes(self) -> list[str]:
@@ -137,6 +134,11 @@ class Change:
         differ = [
             f"The set-ups differ in {what}: {old or '–'} before, {new or '–'} now." for what, old, new in self.setups()
         ]
+        for old_cell, new_cell in self.pairs:
+            if (why := same_lengths(old_cell, new_cell, when=("before", "now"))) is not None:
+                differ.append(
+                    f"{new_cell.model}, {new_cell.load.label}: {why}, so these ratios are not of speed alone."
+                )
         count = int(self.frame["low"].notna().sum())
         chance = (
             f"Of {count} ratios with an interval, about {count / 20:.0f} will read better or worse by chance alone."

@@ -36,17 +36,16 @@ def answer(test: LoadTest) -> str:
     return f"Which is faster {load.words} is not said: {why}." if why else _compared(test, load, cells)
 
 
-def same_lengths(one: Cell, other: Cell) -> str | None:
+def same_lengths(one: Cell, other: Cell, *, when: tuple[str, str] | None = None) -> str | None:
     """None if the requests of two cells were of the same lengths (answers within 2%, prompts within 5%), else where they
-    differ."""
+    differ. when: what to call the two, in place of their models."""
+    first, second = when or (f"from {one.model}", f"from {other.model}")
     for name, what, slack in (("output_tokens", "answers", _SAME_OUTPUT), ("prompt_tokens", "prompts", _SAME_PROMPT)):
         found, others = one.lengths(name), other.lengths(name)
         if found is None or others is None:
             return f"{(one if found is None else other).model} does not count the tokens of its {what}"
         if abs(found[0] - others[0]) > slack * max(found[0], others[0]):
-            return (
-                f"{what} had {found[0]:.4g} tokens on average from {one.model} and {others[0]:.4g} from {other.model}"
-            )
+            return f"{what} had {found[0]:.4g} tokens on average {first} and {others[0]:.4g} {second}"
     return None
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib import metadata
 from pathlib import Path
-
-from workbench import __version__
 
 __all__ = ["machine"]
 
@@ -20,9 +19,16 @@ def machine() -> dict[str, str]:
         "cores": str(_cores()),
         "memory": _memory(),
         "python": platform.python_version(),
-        "workbench": __version__,
+        "workbench": _version(),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _version() -> str:
+    try:
+        return metadata.version("llm-workbench")
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _processor() -> str:

@@ -209,9 +209,9 @@ class _Runner:
         before, started_at = await self._server(subject.model), time.time()
         async with _Lag(self._clock, self._sleep) as lag:
             trial = await self._drive(subject, load, requests[warm:], warmup=False)
-        after = await self._server(subject.model)
         if not trial.samples:
             return None
+        after = await self._server(subject.model) if self._stopped is None else None
         foreign, prefix_share = _meanwhile(before, after, len(trial.samples))
         cell = Cell(
             model=subject.model, load=load, planned=count, samples=tuple(trial.samples), started_at=started_at,

@@ -222,6 +222,7 @@ class Exchange:
         self.start = start
         self._connection = connection
         self._timeout = timeout
+        self.url = str(response.request.url)  # once: it is asked for with every event
         self._left = timeout
         self._pieces: AsyncIterator[bytes]
         self._first = b""
@@ -293,11 +294,6 @@ class Exchange:
             raise self._connection.faults.deadline(self._timeout, self.url, received()) from None
         except _TRANSPORT_ERRORS as error:
             raise self._connection.faults.transport(error, self.url, received()) from None
-
-    @property
-    def url(self) -> str:
-        """Where it was sent."""
-        return str(self.response.request.url)
 
     async def _drain(self) -> None:
         """Read the end of the body, which lets the connection be used again."""

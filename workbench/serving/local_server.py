@@ -60,8 +60,10 @@ class LocalServer(ABC):
         self.host = host
         self.port = port
         self.settings = settings or load_settings()
-        self.key = Secret(key) if isinstance(key, str) else key or Secret(secrets.token_urlsafe(32))
-        if not (self.key.reveal().isascii() and self.key.reveal().isprintable()) or " " in self.key.reveal():
+        given = Secret(key) if isinstance(key, str) else key
+        self.key = given or Secret(secrets.token_urlsafe(32))  # an empty key would open the server to everybody
+        text = self.key.reveal()
+        if not (text.isascii() and text.isprintable()) or " " in text:
             raise InputError("the key must be printable ASCII without spaces: it is sent in an HTTP header.")
         self._clock = clock
         self._sleep = sleep

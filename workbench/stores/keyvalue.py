@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import hashlib
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
@@ -62,6 +64,7 @@ class KeyValue:
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]] = (
             WeakKeyDictionary()
         )
+        self._starting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     @property
     def address(self) -> str:
@@ -74,14 +77,22 @@ class KeyValue:
         loop = asyncio.get_running_loop()
         held = self._clients.get(loop)
         if held is None:
-            if self.server is not None:
-                await asyncio.to_thread(self.server.ensure)
-            held = self._clients.get(loop) or self._open(loop)
+            async with self._starting.setdefault(loop, asyncio.Lock()):
+                if self.server is not None and loop not in self._clients:
+                    await asyncio.to_thread(self.server.ensure)
+                held = self._clients.get(loop) or self._open(loop)
         return cast("redis.asyncio.Redis", held[0])
 
-    def ready(self) -> bool:
-        """Whether the running event loop has its client already."""
-        return asyncio.get_running_loop() in self._clients
+    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | float]) -> Any:
+        """What a Lua script returns, which the server runs without anything in between. In a cluster all keys must share a hash
+        tag. Arguments arrive as text."""
+        from redis.exceptions import NoScriptError
+
+        client: Any = await self.client()
+        try:
+            return await client.evalsha(_sha1(script), len(keys), *keys, *arguments)
+        except NoScriptError:  # this server has not seen it yet
+            return await client.eval(script, len(keys), *keys, *arguments)
 
     def sync(self) -> redis.Redis:
         """A client for code that does not await; any number of threads may use it. StoreError as in `client`."""
@@ -142,6 +153,12 @@ class KeyValue:
         with self._lock:
             self._clients[loop] = held = (client, closer)
         return held
+
+
+@lru_cache
+def _sha1(script: str) -> str:
+    """How the server names a script."""
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _is_cluster(url: str) -> bool:

@@ -13,6 +13,7 @@ from workbench.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
+
     from workbench.stores.keyvalue import KeyValue
 
 __all__ = ["Found", "VectorStore", "check_key", "open_vectors", "unit"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from workbench.errors import SettingsError
 from workbench.stores.vectors import Found, check_key, unit
 
 if TYPE_CHECKING:
@@ -47,8 +49,6 @@ class QdrantVectors:
         self, collection: str, scope: str, key: str, vector: np.ndarray, payload: bytes, expires_at: float
     ) -> None:
         """See `VectorStore`."""
-        from qdrant_client import models
-
         vector, now = unit(vector), self._clock()
         content = {
             "scope": scope,
@@ -56,23 +56,26 @@ class QdrantVectors:
             "expires_at": expires_at,
             "payload": base64.b64encode(payload).decode(),
         }
-        point = models.PointStruct(id=_point_id(scope, key), vector=vector.tolist(), payload=content)
         if expires_at <= now:
             return
+        client = await self._client()
+        from qdrant_client import models
+
+        point = models.PointStruct(id=_point_id(scope, key), vector=vector.tolist(), payload=content)
         name = _name(collection, len(vector))
         await self._prepare(name, len(vector))
         try:
-            await self._client().upsert(name, [point])
+            await client.upsert(name, [point])
         except Exception:  # whatever its transports raise
             self._ready.discard(name)
             if await self._exists(name):
                 raise
             await self._prepare(name, len(vector))  # somebody had deleted it
-            await self._client().upsert(name, [point])
+            await client.upsert(name, [point])
         if now - self._swept.setdefault(name, now) >= _SWEEP:
             self._swept[name] = now
             expired = models.FieldCondition(key="expires_at", range=models.Range(lte=now))
-            await self._client().delete(name, models.FilterSelector(filter=models.Filter(must=[expired])), wait=False)
+            await client.delete(name, models.FilterSelector(filter=models.Filter(must=[expired])), wait=False)
 
     async def search(
         self, collection: str, scope: str, vector: np.ndarray, limit: int = 1, least: float = -1.0
@@ -82,8 +85,9 @@ class QdrantVectors:
         name = _name(collection, len(wanted))
         if not await self._exists(name):
             return []
+        client = await self._client()
         try:
-            answer = await self._client().query_points(
+            answer = await client.query_points(
                 name,
                 query=wanted.tolist(),
                 query_filter=self._alive(scope),
@@ -104,23 +108,23 @@ class QdrantVectors:
 
     async def count(self, collection: str, scope: str | None = None) -> int:
         """See `VectorStore`."""
-        found = 0
+        client, found = await self._client(), 0
         for name in await self._names(collection):
-            found += (await self._client().count(name, count_filter=self._alive(scope), exact=True)).count
+            found += (await client.count(name, count_filter=self._alive(scope), exact=True)).count
         return found
 
     async def delete(self, collection: str, scope: str | None = None) -> int:
         """See `VectorStore`."""
+        client, found = await self._client(), await self.count(collection, scope)
         from qdrant_client import models
 
-        found = await self.count(collection, scope)
         for name in await self._names(collection):
             if scope is None:
                 self._ready.discard(name)
-                await self._client().delete_collection(name)
+                await client.delete_collection(name)
             else:
                 of_scope = models.FieldCondition(key="scope", match=models.MatchValue(value=scope))
-                await self._client().delete(name, models.FilterSelector(filter=models.Filter(must=[of_scope])))
+                await client.delete(name, models.FilterSelector(filter=models.Filter(must=[of_scope])))
         return found
 
     async def aclose(self) -> None:
@@ -129,29 +133,35 @@ class QdrantVectors:
         if client is not None:
             await client.close()
 
-    def _client(self) -> AsyncQdrantClient:
+    async def _client(self) -> AsyncQdrantClient:
+        """That of the running event loop. Its import takes a second, so it does not hold the loop."""
         loop = asyncio.get_running_loop()
         found = self._clients.get(loop)
         if found is None:
+            if "qdrant_client" not in sys.modules:
+                await asyncio.to_thread(_import)
             from qdrant_client import AsyncQdrantClient
 
-            found = self._clients[loop] = AsyncQdrantClient(
-                location=self._url, api_key=self._key, timeout=self._timeout, check_compatibility=False
+            found = self._clients.setdefault(
+                loop,
+                AsyncQdrantClient(
+                    location=self._url, api_key=self._key, timeout=self._timeout, check_compatibility=False
+                ),
             )
         return found
 
     async def _exists(self, name: str) -> bool:
-        if name not in self._ready and await self._client().collection_exists(name):
+        if name not in self._ready and await (await self._client()).collection_exists(name):
             self._ready.add(name)
         return name in self._ready
 
     async def _prepare(self, name: str, dimensions: int) -> None:
         """Make the collection if it is not there yet."""
-        from qdrant_client import models
-
         if await self._exists(name):
             return
-        client = self._client()
+        client = await self._client()
+        from qdrant_client import models
+
         try:
             await client.create_collection(
                 name,
@@ -168,7 +178,7 @@ class QdrantVectors:
         self._ready.add(name)
 
     async def _names(self, collection: str) -> list[str]:
-        listed = await self._client().get_collections()
+        listed = await (await self._client()).get_collections()
         prefix = _name(collection, 0)[:-1]
         return [item.name for item in listed.collections if item.name.startswith(prefix)]
 
@@ -179,6 +189,16 @@ class QdrantVectors:
         if scope is not None:
             must.append(models.FieldCondition(key="scope", match=models.MatchValue(value=scope)))
         return models.Filter(must=must)
+
+
+def _import() -> None:
+    try:
+        import qdrant_client  # noqa: F401
+    except ImportError as error:
+        raise SettingsError(
+            f"QDRANT_URL is set, and qdrant-client is not installed ({error}): pip install qdrant-client, or take the setting "
+            "away to keep vectors in the key-value store."
+        ) from None
 
 
 def _name(collection: str, dimensions: int) -> str:

@@ -15,6 +15,7 @@ from workbench.cache.guard.vocabulary import ENGLISH, ENGLISH_ALONE
 
 __all__ = ["veto"]
 
+_LONGEST = 4_000  # characters: what is longer is no question, and only passes if it is the same
 _ENGLISH = 0.15  # the share of telling words from which on a text is taken for English
 
 
@@ -22,11 +23,13 @@ def veto(asked: str, cached: str) -> str | None:
     """Why the answer to `cached` must not be served for `asked`, as `kind: what`; None if it may.
 
     kind: numbers, units, dates, negation, opposites, names, quotes, identifiers, question, times, person, quantifiers,
-    order or words. The same is said either way round, apart from the order in which the two are named.
+    order or words. The same is said either way round.
     """
-    one, other = clean(asked), clean(cached)
+    one, other = sorted((clean(asked), clean(cached)))
     if one == other:
         return None
+    if max(len(one), len(other)) > _LONGEST:
+        return None if one.casefold().split() == other.casefold().split() else "words: too long to compare"
     if reason := _quotes(one, other):
         return reason
     quotes = (*quoted(one), *quoted(other))
@@ -44,6 +47,10 @@ def _quotes(one: str, other: str) -> str | None:
         for quote in quotes:
             if quote.casefold() not in flat:
                 return f"quotes: only one has “{quote}”"
-            if quote not in there and quote.casefold() in map(str.casefold, there) and not (one.isupper() or other.isupper()):
+            if (
+                quote not in there
+                and quote.casefold() in map(str.casefold, there)
+                and not (one.isupper() or other.isupper())
+            ):
                 return f"quotes: “{quote}” in other letters"
     return None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from workbench.cache.guard.lemmas import bases
 from workbench.cache.guard.reading import Item, Question
 from workbench.cache.guard.synonyms import groups_of
-from workbench.cache.guard.vocabulary import LIGHT, LIGHT_VERBS, OPPOSITES, PREFIXES, UNLIKE
+from workbench.cache.guard.vocabulary import LIGHT, LIGHT_VERBS, LINKS, OPPOSITES, PREFIXES, PREPOSITIONS, UNLIKE
 
 __all__ = ["difference"]
 
@@ -19,6 +19,9 @@ _TIMELY = frozenset("deadline due_date date time birthday anniversary expiry dep
 _SOON = frozenset("tomorrow tonight weekend next upcoming".split())
 # which kind of difference is named when there are several
 _RANK = ("numbers", "units", "dates", "negation", "identifiers", "quotes", "names", "quantifiers", "words")
+# before a number "for" says how long, before a name "to" says where
+_GOVERNING = {"numbers": frozenset(("for", "in")), "names": frozenset(("to", "in"))}
+_MOST = 30  # that are left over and still worth pairing
 _TYPO = 7  # letters that a word needs for one of them to be missing or exchanged
 
 
@@ -52,7 +55,8 @@ def _matched(one: Sequence[Item], other: Sequence[Item]) -> tuple[dict[int, int]
     taken = set(pairs.values())
     left = [number for number, item in enumerate(one) if item.solid and number not in pairs]
     right = [number for number, item in enumerate(other) if item.solid and number not in taken]
-    pairs.update(_paired(one, other, left, right))
+    if max(len(left), len(right)) <= _MOST:
+        pairs.update(_paired(one, other, left, right))
     pairs.update(_loose(one, other, pairs))
     taken = set(pairs.values())
     back = {there: here for here, there in pairs.items()}
@@ -68,7 +72,10 @@ def _idle(number: int, items: Sequence[Item], others: Sequence[Item], pairs: Map
     if items[number].forms.isdisjoint(LIGHT_VERBS):
         return False
     noun = _next(items, number)
-    return noun in pairs and others[pairs[noun]].mark.key != items[noun].mark.key
+    if noun not in pairs:
+        return False
+    made, of = items[noun], others[pairs[noun]].mark.key
+    return made.mark.key != of and of in made.forms and made.mark.key.endswith(("ment", "ion", "ing", "ation"))
 
 
 def _paired(one: Sequence[Item], other: Sequence[Item], left: list[int], right: list[int]) -> dict[int, int]:
@@ -153,7 +160,11 @@ def _things(left: list[Item], right: list[Item]) -> str | None:
     """What only one of them speaks of."""
     for kind in ("quantifiers", "words"):
         sides = [
-            [item for item in side if item.mark.kind == kind and (kind == "quantifiers" or item.mark.key.startswith("what_"))]
+            [
+                item
+                for item in side
+                if item.mark.kind == kind and (kind == "quantifiers" or item.mark.key.startswith("what_"))
+            ]
             for side in (left, right)
         ]
         if all(sides):
@@ -199,8 +210,9 @@ def _negated(one: Question, other: Question, pairs: dict[int, int]) -> str | Non
         mark = one.items[here].mark
         if mark.kind in ("negation", "quantifiers"):
             far = 2 if mark.kind == "negation" else 1
-            reached = {pairs.get(number) for number in _reached(one.items, here, far)} - {None}
-            if reached and reached.isdisjoint(_reached(other.items, there, far)):
+            reached = {pairs[number] for number in _reached(one.items, here, far) if number in pairs}
+            others = _reached(other.items, there, far)
+            if (reached or others) and reached.isdisjoint(others):
                 return f"{mark.kind}: “{mark.shown}” stands elsewhere"
     return None
 
@@ -214,6 +226,8 @@ def _asked(one: Question, other: Question) -> str | None:
     timely = kinds == {"what", "when"} and any(not item.forms.isdisjoint(_TIMELY) for item in one.items)
     if one.kind != other.kind and kinds not in _ALIKE and not timely:
         return f"question: {one.kind or 'no question'} against {other.kind or 'no question'}"
+    if one.kind != "how" and {frozenset(("can",)), frozenset(("should",))} == {one.modals, other.modals}:
+        return "question: can against should"
     if one.kind in ("who", "what") and {one.helped, other.helped} == {"do", ""}:
         return "order: one asks who or what does it, the other to whom or what"
     if one.doer[0] == other.doer[0] and {one.doer[1], other.doer[1]} == {"first", "thing"}:
@@ -223,7 +237,13 @@ def _asked(one: Question, other: Question) -> str | None:
     if one.times and other.times and ("past" in one.times) != ("past" in other.times):
         return "times: only one speaks of the past"
     soon = any(item.mark.key in _SOON for item in one.items)
-    if one.times and other.times and ("future" in one.times) != ("future" in other.times) and one.kind in ("who", "what") and not soon:
+    if (
+        one.times
+        and other.times
+        and ("future" in one.times) != ("future" in other.times)
+        and one.kind in ("who", "what")
+        and not soon
+    ):
         return "times: only one speaks of the future"
     if one.links != other.links and one.links and other.links and len(one.links) == len(other.links) == 1:
         return "order: and against or"
@@ -259,7 +279,9 @@ def _governed(one: Sequence[Item], other: Sequence[Item], pairs: dict[int, int])
     for here, there in pairs.items():
         if one[here].solid and here and there:
             before, after = one[here - 1].mark, other[there - 1].mark
-            if frozenset((before.key, after.key)) in UNLIKE and before.kind == after.kind == "order":
+            both = frozenset((before.key, after.key))
+            unlike = both in UNLIKE or both == _GOVERNING.get(one[here].mark.kind)
+            if unlike and before.kind == after.kind == "order":
                 return f"order: {before.key} {one[here].mark.shown} against {after.key} {other[there].mark.shown}"
     return None
 
@@ -283,11 +305,25 @@ def _ordered(one: Sequence[Item], other: Sequence[Item], pairs: dict[int, int]) 
         if before and after:
             first, last = max(before)[1], min(after)[1]
             return f"order: {one[first].mark.shown} … {one[last].mark.shown} the other way round"
-    for (here, there), (next_here, next_there) in _neighbours(line):
-        near = one[here].place + 1 == one[next_here].place and other[next_there].place + 1 == other[there].place
-        if near and one[here].solid and one[next_here].solid:
-            return f"order: {one[here].mark.shown} {one[next_here].mark.shown} the other way round"
+    for (here, there), (next_here, next_there) in _neighbours([pair for pair in line if one[pair[0]].solid]):
+        if there > next_there and _next(other, next_there) == there and _next(one, here) == next_here:
+            if not _may_turn((one[here], one[next_here]), (other[next_there], other[there])):
+                return f"order: {one[here].mark.shown} {one[next_here].mark.shown} the other way round"
     return None
+
+
+def _may_turn(here: tuple[Item, Item], there: tuple[Item, Item]) -> bool:
+    """Whether two neighbours may change places: joined by "and", behind a preposition, active for passive, an adverb."""
+    kinds = {item.mark.kind for item in here}
+    if kinds & {"dates", "negation"} or any(item.mark.key.endswith("ly") for item in here):
+        return True
+    if kinds <= {"numbers", "quotes"}:
+        return False
+    if here[1].after in LINKS and there[1].after in LINKS:
+        return True
+    if any(item.passive for item in here) != any(item.passive for item in there):
+        return True
+    return any(item.after in PREPOSITIONS for item in (here[1], there[1]))
 
 
 def _neighbours(line: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,15 +15,18 @@ from workbench.cache.guard.vocabulary import (
     ABBREVIATED_UNITS,
     DAYS,
     FUTURE,
+    KEYWORDS,
     MONTHS,
     NEGATORS,
     NUMBERS,
+    ORDINALS,
     PAST,
     PERSONS,
     PREPOSITIONS,
     PRESENT,
     QUANTIFIERS,
     SCALES,
+    SYNTAX,
     UNITS,
     WEAK,
 )
@@ -39,21 +43,34 @@ _AUXILIARIES = {
 } | dict.fromkeys("is are am was were do does did has have had".split(), "is")  # fmt: skip
 _PARTICLES = frozenset("on off out up down back away".split())
 _MONTH_SHORT = frozenset("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri".split())
-_PARTICIPLES = frozenset("made built sold bought paid sent held run done won led found founded owned used seen known shown".split())
+_PARTICIPLES = frozenset(
+    "made built sold bought paid sent held run done won led found founded owned used seen known shown".split()
+)
+_BE = frozenset("is are am was were be been being get got gets".split())
+_DETERMINERS = frozenset("a an the this that these those my your our his her their its any some".split())
+_SAYING = frozenset("say spell pronounce".split())
+_SAID_UNTIL = frozenset("in to into , .".split())
 _SUBJECTS = PERSONS.keys() | {"there", "the", "a", "an", "this", "it"}
 _POSSESSIVES = frozenset("my your our his her their".split())
+_MONTH_NAMES = frozenset(MONTHS.values())
+_NUMBERED = {word: short for short, word in ORDINALS.items()}
+_DAY = re.compile(r"(\d\d?)(?:st|nd|rd|th)")
 _APART = 3  # words that may stand between a verb and its particle: "turn auto renewal off"
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A mark at its place among the words. `solid`: must be matched; the others only hold the order. joined: no pause and
-    no word stands between it and the item before it."""
+    """A mark at its place among the words. solid: must be matched; the others only hold the order.
+
+    after: the word before it, articles and possessives left out. passive: something is done to what it belongs to.
+    """
 
     mark: Mark
     forms: frozenset[str]
     place: int
     solid: bool = True
+    after: str = ""
+    passive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +90,7 @@ class Question:
     links: frozenset[str]
     helped: str
     doer: tuple[str, str]
+    modals: frozenset[str]
     passive: bool
     known: bool
 
@@ -81,7 +99,13 @@ def joined(words: list[str], others: Collection[str]) -> list[str]:
     """The words, with two made one where the other question writes them as one: "log in" and "login"."""
     found: list[str] = []
     for word in words:
-        if found and len(found[-1]) + len(word) > 3 and found[-1] + word in others and found[-1].isalpha() and word.isalpha():
+        if (
+            found
+            and len(found[-1]) + len(word) > 3
+            and found[-1] + word in others
+            and found[-1].isalpha()
+            and word.isalpha()
+        ):
             found[-1] += word
         else:
             found.append(word)
@@ -94,8 +118,10 @@ def read(scanned: Scanned, others: Collection[str], *, known: bool) -> Question:
         reader = _Reader(scanned.words, scanned, known=False)
         reader.run()
         nothing = frozenset[str]()
-        return Question(tuple(reader.items), "", nothing, nothing, nothing, "", ("", ""), passive=False, known=False)
-    plain = [word for word in scanned.words if word not in HESITATIONS]
+        return Question(
+            tuple(reader.items), "", nothing, nothing, nothing, "", ("", ""), nothing, passive=False, known=False
+        )
+    plain = [word for word in _mentioned(scanned.words) if word not in HESITATIONS]
     words = rewritten(" ".join(joined(plain, others))).split()
     kind, at = _kind(words, scanned.asks)
     reader = _Reader(words, scanned)
@@ -104,6 +130,8 @@ def read(scanned: Scanned, others: Collection[str], *, known: bool) -> Question:
     times = {
         name for name, told in (("past", PAST), ("present", PRESENT), ("future", FUTURE)) if not told.isdisjoint(found)
     }
+    if any(word in ("has", "have") and _perfect(words[place + 1 : place + 5]) for place, word in enumerate(words)):
+        times = set()  # "why have I been charged" may be said for "why was I charged"
     return Question(
         items=tuple(reader.items),
         kind=kind,
@@ -112,6 +140,7 @@ def read(scanned: Scanned, others: Collection[str], *, known: bool) -> Question:
         links=frozenset(found & {"and", "or"}),
         helped="do" if found & {"do", "does", "did"} else "other" if found & _AUXILIARIES.keys() else "",
         doer=_doer(words, at) if kind in _AUXILIARIES.values() else ("", ""),
+        modals=frozenset(_AUXILIARIES[word] for word in words if word in _AUXILIARIES) & {"can", "should"},
         passive=any(
             word == "by" and place and _participle(words[place - 1]) and words[place + 1 : place + 2] != ["¤"]
             for place, word in enumerate(words)
@@ -139,8 +168,23 @@ def _phrases_of(word: str) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted(set(found), key=lambda parts: (-len(parts), parts)))
 
 
+def _perfect(following: list[str]) -> bool:
+    return any(word == "been" or _participle(word) for word in following)
+
+
 def _participle(word: str) -> bool:
     return word.endswith(("ed", "en")) and len(word) > 4 or word in _PARTICIPLES
+
+
+def _mentioned(words: list[str]) -> list[str]:
+    """Small words that are spoken about get a `^`, so that nothing takes them for what they usually do."""
+    found, saying = [], False
+    for word, following in zip(words, (*words[1:], ""), strict=False):
+        saying = word not in _SAID_UNTIL and saying
+        named = word in KEYWORDS and following in SYNTAX
+        found.append(f"{word}^" if (saying or named) and word.isalpha() else word)
+        saying = saying or word in _SAYING
+    return found
 
 
 def _kind(words: list[str], asks: bool) -> tuple[str, int]:
@@ -191,10 +235,29 @@ class _Reader:
         place = 0
         while place < len(self._words):
             place += self._take(place)
+        self._days()
+
+    def _days(self) -> None:
+        """Beside a month, "1st" and "first" are 1."""
+        for number, item in enumerate(self.items):
+            if item.mark.key in _MONTH_NAMES:
+                for near in (number - 2, number - 1, number + 1):
+                    if 0 <= near < len(self.items) and abs(self.items[near].place - item.place) <= 2:
+                        other = self.items[near]
+                        day = _DAY.fullmatch(_NUMBERED.get(other.mark.key, other.mark.key))
+                        if day:
+                            mark = Mark(day[1], "dates", other.mark.shown)
+                            self.items[near] = Item(mark, frozenset((day[1],)), other.place)
 
     def _add(self, key: str, kind: str, place: int, shown: str | None = None, *, solid: bool = True) -> None:
         forms = bases(key.removeprefix("what_")) if kind == "words" else frozenset((key,))
-        self.items.append(Item(Mark(key, kind, shown or key), forms, place, solid))
+        passive = kind == "words" and _participle(key) and not _BE.isdisjoint(self._words[max(place - 5, 0) : place])
+        self.items.append(Item(Mark(key, kind, shown or key), forms, place, solid, self._after(place), passive))
+
+    def _after(self, place: int) -> str:
+        while place > 0 and self._words[place - 1] in _DETERMINERS:
+            place -= 1
+        return self._words[place - 1] if place > 0 else "."
 
     def _take(self, place: int) -> int:
         """Read what begins at this place; how many words it was."""
@@ -207,16 +270,13 @@ class _Reader:
             return 1
         if word[0] == "¤":
             for mark in self._scanned.apart[int(word[1:])]:
-                self.items.append(Item(mark, frozenset((mark.key,)), place))
+                self.items.append(Item(mark, frozenset((mark.key,)), place, after=self._after(place)))
             return 1
         if length := self._phrase(place):
             return length
         if word in NUMBERS or (word in SCALES and place and words[place - 1] in ("a", "1")):
             return self._counted(place)
-        if word in SCALES and self.items and self.items[-1].mark.kind == "numbers" and self.items[-1].place == place - 1:
-            last = self.items.pop().mark
-            value = _times(last.key, SCALES[word])
-            self._add(value, "numbers", place, f"{last.shown} {word}")
+        if word in SCALES and self._scaled(place, word):
             return 1
         self._single(word, place)
         return 1
@@ -226,6 +286,8 @@ class _Reader:
         counted = before is not None and before.mark.kind == "numbers" and before.place == place - 1
         if word in NEGATORS:
             self._add(word, "negation", place)
+        elif word == "a" and self._variable(place):
+            self._add("a", "names", place)
         elif not self._known and (word in PERSONS or word in PREPOSITIONS or word in WEAK):
             self._add(word, "words", place)
         elif word in PERSONS:
@@ -238,7 +300,9 @@ class _Reader:
             pass
         elif word in UNITS:
             self._add(UNITS[word], "units", place, word)
-        elif word in MONTHS and (word not in _MONTH_SHORT or counted or word in self._scanned.names or self._near_number(place)):
+        elif word in MONTHS and (
+            word not in _MONTH_SHORT or counted or word in self._scanned.names or self._near_number(place)
+        ):
             self._add(MONTHS[word], "dates", place, word.rstrip("^"))
         elif word in DAYS and (word not in _MONTH_SHORT or word in self._scanned.names):
             self._add(DAYS[word], "dates", place, word)
@@ -247,7 +311,25 @@ class _Reader:
         elif word in self._scanned.names:
             self._add(word, "names", place, word.capitalize())
         else:
-            self._add(word, "words", place, word.removeprefix("what_"))
+            self._add(word, "words", place, word.removeprefix("what_").rstrip("^"))
+
+    def _scaled(self, place: int, scale: str) -> bool:
+        """ "1.5 million": the number before is so many times as large, whatever its currency."""
+        for back in (1, 2):
+            item = self.items[-back] if len(self.items) >= back else None
+            if item is not None and item.mark.kind == "numbers" and item.place == place - 1:
+                value = _times(item.mark.key, SCALES[scale])
+                mark = Mark(value, "numbers", f"{item.mark.shown} {scale}")
+                self.items[-back] = Item(mark, frozenset((value,)), place)
+                return True
+        return False
+
+    def _variable(self, place: int) -> bool:
+        """ "a" beside an operator or at an end is no article."""
+        following = self._words[place + 1] if place + 1 < len(self._words) else "."
+        if following[0] == "¤":
+            return not any(letter.isalnum() for mark in self._scanned.apart[int(following[1:])] for letter in mark.key)
+        return following in (",", ".", "and", "or", "to", "is", "by")
 
     def _near_number(self, place: int) -> bool:
         return place + 1 < len(self._words) and self._words[place + 1][0] == "¤"
@@ -288,7 +370,13 @@ class _Reader:
                 current = max(current, 1) * scale
                 if scale > 100:
                     total, current = total + current, 0
-            elif not (word == "and" and end > place and words[end - 1] in SCALES and words[end + 1 : end + 2] and words[end + 1] in NUMBERS):
+            elif not (
+                word == "and"
+                and end > place
+                and words[end - 1] in SCALES
+                and words[end + 1 : end + 2]
+                and words[end + 1] in NUMBERS
+            ):
                 break
             end += 1
             if word in NUMBERS and NUMBERS[word] < 20 and end < len(words) and words[end] in NUMBERS:

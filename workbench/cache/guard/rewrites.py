@@ -29,11 +29,16 @@ _YOU = "(?:you|someone|anyone|somebody|anybody)"
 _RULES: tuple[tuple[str, str, str], ...] = (
     # contractions that lost their apostrophe
     ("cannot|cant", r"\b(?:cannot|cant)\b", "can not"),
-    ("dont|snt|dnt|erent|avent|arent", r"\b(do|does|did|is|are|was|were|has|have|had|would|could|should)nt\b", r"\1 not"),
+    (
+        "dont|snt|dnt|erent|avent|arent",
+        r"\b(do|does|did|is|are|was|were|has|have|had|would|could|should)nt\b",
+        r"\1 not",
+    ),
     ("wont", r"\bwont\b", "will not"),
     ("hats|hows|heres|hos|hens", r"\b(what|how|where|who|that|there|when)s\b", r"\1 is"),
     ("im|ive|oure", r"\b(i|you)(?:m|ve|re)\b(?! \.)", r"\1"),
     ("onna", r"\b(?:gonna|wanna)\b", "want to"),
+    ("which", r"\bwhich\b", "what"),
     # politeness
     (
         "thank|thx|cheers",
@@ -41,10 +46,15 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         r"| for (?:your|the|any) help)*\b",
         "",
     ),
-    ("regards|apprecia", r"\b(?:(?:kind|best|warm) regards|(?:any|your) help (?:is|would be) (?:much )?appreciated)\b", ""),
+    (
+        "regards|apprecia",
+        r"\b(?:(?:kind|best|warm) regards|(?:any|your) help (?:is|would be) (?:much )?appreciated)\b",
+        "",
+    ),
     (
         "hi |hello|hey|hiya|yo |howdy|greetings|dear|good |ing ",
-        _START + r"(?:hi|hello|hey|hiya|yo|howdy|greetings|dear|good (?:morning|afternoon|evening|day)|(?:morning|afternoon|evening)(?= [.,]))"
+        _START
+        + r"(?:hi|hello|hey|hiya|yo|howdy|greetings|dear|good (?:morning|afternoon|evening|day)|(?:morning|afternoon|evening)(?= [.,]))"
         r"(?: (?:there|team|all|everyone|folks|guys|mate|sir|madam|support|again))*(?= |$)",
         "",
     ),
@@ -56,7 +66,8 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "sorry|apolog|bother|hope|hoping",
-        _START + r"(?:apologies )?(?:if this is a|for (?:asking|bothering you)|to (?:bother|trouble|ask)(?: you)?(?: again)?|(?:i (?:am )?)?hop(?:e|ing) "
+        _START
+        + r"(?:apologies )?(?:if this is a|for (?:asking|bothering you)|to (?:bother|trouble|ask)(?: you)?(?: again)?|(?:i (?:am )?)?hop(?:e|ing) "
         r"(?:you are (?:well|doing well)|this finds you well|you can help(?: me)?|someone can help(?: me)?))(?: (?:,|\.|but))*",
         "",
     ),
@@ -66,10 +77,18 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         r"|need help(?= [.,])|help(?= [.,]|$))",
         "",
     ),
-    ("question|curious", r"\bi (?:have|had|have got) (?:a|one|another) question(?: (?:about|for you|regarding|on))?\b", ""),
+    (
+        "question|curious",
+        r"\bi (?:have|had|have got) (?:a|one|another) question(?: (?:about|for you|regarding|on))?\b",
+        "",
+    ),
     ("curious|curiosity", r"\b(?:out of curiosity|(?:i am )?curious)\b", ""),
     ("excuse|pardon", r"\b(?:excuse|pardon) me\b", ""),
-    ("by the way|you know|i mean|i guess|i think|suppose", r"\b(?:by the way|you know|i (?:mean|guess|think|suppose))\b", ""),
+    (
+        "by the way|you know|i mean|i guess|i think|suppose",
+        r"\b(?:by the way|you know|i (?:mean|guess|think|suppose))\b",
+        "",
+    ),
     (
         "so |ok|yeah|yep|yes|well |right |and |but |oh |now |also |question",
         _START + r"(?:(?:so|ok|okay|yeah|yep|yes|well|right|alright|and|but|oh|now|question|also)(?: ,)? )+(?=\S)",
@@ -86,9 +105,19 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "tell|give|show|help|remind|advise|ask|inform|explain|describe|clarify|define|list|name|specify",
-        rf"\b(?:can|could|will|would|may) (?:{_YOU}|i) (?:(?:tell|give|show|help|remind|advise|ask|inform)(?: (?:me|us|you))"
-        r"(?: know| understand)?|ask|explain|describe|clarify|define|list|name|specify)\b(?: to me)?(?: about)?",
+        rf"\b(?:can|could|will|would|may) (?:{_YOU}|i) (?:tell|help|remind|advise|ask|inform|let)(?: (?:me|us|you))"
+        r"(?: know| understand)?\b(?: about)?|\b(?:can|could|may) i ask(?: you)?\b",
         "ASK",
+    ),
+    (
+        "explain|describe|clarify|define|specify|elaborate",
+        rf"\b(?:can|could|will|would) {_YOU} (?:explain|describe|clarify|define|specify)\b(?: (?:to|for) me)?",
+        "ASK what_explaining",
+    ),
+    (
+        "give|show|list|name",
+        rf"\b(?:can|could|will|would) {_YOU} (?:(?:give|show) (?:me|us)|list|name)\b",
+        "ASK what_listing",
     ),
     (
         "sure|know|figure|struggl|trouble|understand|forgot|confused",
@@ -96,14 +125,23 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         r"|forgot|forget|trying to (?:figure|work|find) out|confused about|struggling to (?:understand|work out|figure out))(?= (?:how|why|what|when|where|which|who)\b)",
         "ASK",
     ),
-    ("tell|show|give|teach|advise|remind|let ", r"\b(?:tell|show|give|teach|advise|remind|let) (?:me|us)(?: know)?(?: about)?\b", "ASK"),
+    ("tell|teach|advise|remind|let ", r"\b(?:tell|teach|advise|remind|let) (?:me|us)(?: know)?(?: about)?\b", "ASK"),
+    ("show|give", r"\b(?:show|give) (?:me|us)\b", "ASK what_listing"),
     (
-        "explain|describe|define|list|name|calculate|compute|work out|figure out|find out|specify",
-        _START + r"(?:explain|describe|define|list|name|calculate|compute|work out|figure out|find out|specify)"
-        r"(?: (?:to|for) (?:me|us))?\b",
+        "explain|describe|define|clarify|specify",
+        _START + r"(?:explain|describe|define|clarify|specify)(?: (?:to|for) (?:me|us))?\b",
+        "ASK what_explaining",
+    ),
+    ("list|name", _START + r"(?:list|name)(?: (?:to|for) (?:me|us))?\b", "ASK what_listing"),
+    # of something given; without a number it is another question: "calculate entropy", "what is entropy"
+    (
+        "calculate|compute|work out|figure out|find out",
+        _START
+        + r"(?:calculate|compute|work out|figure out|find out)(?= (?:¤|how|what|why|when|where|who|if|whether|\d))",
         "ASK",
     ),
-    ("ASK", r"\bASK(?: ASK)+\b", "ASK"),
+    ("ASK what", r"\bASK what_\w+ (?=(?:how|what|why|when|where|who|if|whether)\b)", "ASK "),
+    ("ASK", r"\bASK (?:what_\w+ )?ASK\b", "ASK"),
     ("ASK", r"\bASK (?:if|whether)\b", "ASK WHETHER"),
     # can I
     (
@@ -126,7 +164,11 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         r"\bis it (?:necessary|mandatory|compulsory|required|obligatory|essential)(?: for (?:me|us)| that i)?(?: to)?\b",
         "do i need to",
     ),
-    ("must|have to|has to|got to|needs to|required to|obliged to", r"\b(?:must|have to|has to|got to|needs to|required to|obliged to)\b", "need to"),
+    (
+        "must|have to|has to|got to|needs to|required to|obliged to",
+        r"\b(?:must|have to|has to|got to|needs to|required to|obliged to)\b",
+        "need to",
+    ),
     ("need to", r"^need to (i|we)\b", r"do \1 need to"),
     ("need to", r"\bneed to (i|we)\b", r"\1 need to"),
     ("ought|is it", r"\b(?:ought i to|is it (?:a good idea|advisable|recommended|wise)(?: for me)? to)\b", "should i"),
@@ -144,7 +186,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("do to|do in order", rf"\bwhat {_MODAL} {_I} (?:need to )?do (?:in order )?to\b", "HOW"),
     (
         "how",
-        r"\bi (?:would like|want|need) to ([^,.]*?) (?:,|\.|but|and) how (?:do|can|should|would) i (?:do|go about) (?:that|this|it)\b",
+        r"\bi (?:would like|want|need) to ([^,.]{0,80}?) (?:,|\.|but|and) how (?:do|can|should|would) i (?:do|go about) (?:that|this|it)\b",
         r"HOW \1",
     ),
     (
@@ -157,7 +199,8 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     # wants
     (
         "want|like|love|wish|trying|looking|hop|plan|intend|need|tried",
-        _START + r"(?:i|we) (?:would (?:like|love)|want|wish|am trying|are trying|am looking|hope|am hoping|plan|intend|need|tried) to\b",
+        _START
+        + r"(?:i|we) (?:would (?:like|love)|want|wish|am trying|are trying|am looking|hope|am hoping|plan|intend|need|tried) to\b",
         "",
     ),
     (
@@ -173,9 +216,9 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         r"(?: (?:for|to))?\b",
         "what is PRICE",
     ),
-    (" cost", r"\b(?:how much|what) (?:does|do|would|will) ([^,.]+?) costs?\b", r"what is PRICE \1"),
-    (" costs", r"\b(?:how much|what) ([^,.]+?) costs\b", r"what is PRICE \1"),
-    (" cost", r"\b(?:how much|what) did ([^,.]+?) costs?\b", r"what was PRICE \1"),
+    (" cost", r"\b(?:how much|what) (?:does|do|would|will) ([^,.]{1,80}?) costs?\b", r"what is PRICE \1"),
+    (" costs", r"\b(?:how much|what) ([^,.]{1,80}?) costs\b", r"what is PRICE \1"),
+    (" cost", r"\b(?:how much|what) did ([^,.]{1,80}?) costs?\b", r"what was PRICE \1"),
     ("how much w", r"\bhow much (?:was|were)\b", "what was PRICE"),
     ("how much", r"\bhow much (?:is|are|for|will it be|would it be)\b", "what is PRICE"),
     (
@@ -183,7 +226,11 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         rf"\bwhat {_BE} the (?:total |full )?(?:price|cost|charge|fee)s?(?: (?:of|for|to))?\b",
         "what is PRICE",
     ),
-    ("charged", r"\bhow much (?:will|would|do|am|are) i (?:be |get |being )?charged(?: (?:for|to))?\b", "what is PRICE"),
+    (
+        "charged",
+        r"\bhow much (?:will|would|do|am|are) i (?:be |get |being )?charged(?: (?:for|to))?\b",
+        "what is PRICE",
+    ),
     # measures
     ("many|number", rf"\b(?:how many|what {_BE} the (?:total )?number of)\b", "MANY"),
     ("MANY", r"\b(?:are|is) there\b", ""),
@@ -198,7 +245,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "LONG",
     ),
     ("how long", r"\bhow long (?:it|that) (?:will |would )?(?:takes?|took)(?: (?:to|for))?\b", "LONG"),
-    ("LONG", r"(?<=LONG )([^,.]*?) (?:takes?|last)\b", r"\1"),
+    ("LONG", r"(?<=LONG )([^,.]{0,80}?) (?:takes?|last)\b", r"\1"),
     ("how ", r"\bhow (?:tall|high)\b", "what is height"),
     ("how h", r"\bhow heavy\b", "what is weight"),
     ("how old", r"\bhow old\b", "what is age"),
@@ -209,7 +256,11 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("how f", r"\bhow fast\b", "what is speed"),
     ("how ", r"\bhow (?:often|frequently)\b", "what is frequency"),
     # when, where, why, what
-    ("what", r"\b(?:at |on |in )?what (time|date|hour|day|month|year)(?= (?:is|are|was|were|do|does|did|can|could|should|will|would|the|my|your|it|i|you|we|they)\b)", r"when what_\1"),
+    (
+        "what",
+        r"\b(?:at |on |in )?what (time|date|hour|day|month|year)(?= (?:is|are|was|were|do|does|did|can|could|should|will|would|the|my|your|it|i|you|we|they)\b)",
+        r"when what_\1",
+    ),
     ("what", r"\b(?:at |in )?what (?:place|location)\b", "where"),
     (
         "how come|reason|why is it",
@@ -217,14 +268,24 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "why",
     ),
     ("where", r"\bwhere (?:can|do|could|would|should|might) i (?:find|locate|see)\b", "where is"),
-    ("what", r"\bwhat ([^,.]+?) means\b", r"what is meaning \1"),
-    ("what", r"\bwhat does ([^,.]+?) (?:mean|stand for|refer to)\b", r"what is meaning \1"),
-    ("which", r"\bwhich\b", "what"),
+    ("means", r"\bwhat ([^,.]{1,80}?) means\b", r"what is \1"),
+    ("the meaning of", r"\bwhat (?:is|are) the meanings? of\b", "what is"),
+    ("what", r"\bwhat does ([^,.]{1,80}?) (?:mean|stand for|refer to)\b", r"what is \1"),
     ("what", r"\bwhat (city|country|person|place|company|team|language)(?= (?:is|was|are|were)\b)", r"what what_\1"),
-    ("what", r"\bwhat (person|country|team|company|people)(?= (?!(?:is|was|are|were|do|does|did|can|could|should|will|would|has|have)\b))", r"who what_\1"),
+    (
+        "what",
+        r"\bwhat (person|country|team|company|people)(?= (?!(?:is|was|are|were|do|does|did|can|could|should|will|would|has|have)\b))",
+        r"who what_\1",
+    ),
     ("if", r"\bwhat (?:will |would )?happens? if\b|\bwhat if\b", "what happen if"),
     ("got", r"\b(?:have|has) (you|we|they|i|he|she|it) got\b", r"do \1 have"),
     ("got", r"\b(have|has) got\b", r"\1"),
+    ("get|got", r"\b(?:get|gets|got|getting) (?=\w+ed\b)", ""),
+    ("have", r"\b(can|could|may) (i|we) have (?=(?:a|an|the|some|my|your)\b)", r"\1 \2 get "),
+    (" of ", r"\bwhat (?:kinds?|types?|sorts?) of\b", "what"),
+    ("number", r"\b(?:number|no) (?=¤)", ""),
+    ("format", r"\b(?:in|as|to) (\S+) format\b", r"to \1"),
+    ("the age of", r"\bthe age of (?=¤)", ""),
     # small things
     ("no longer|able to|fail", r"\b(?:no longer|unable to|not able to|(?:fail|fails|failed|failing) to)\b", "not"),
     (

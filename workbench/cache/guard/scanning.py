@@ -49,9 +49,10 @@ _TOKEN = re.compile(
         (?:https?|ftps?|wss?|s3|file|ssh|git)://[^\s,;)\]]+ | www\.[^\s,;)\]]+ | [\w.+-]+@[\w-]+\.[\w.-]*\w
       | (?<![\w/])(?:~|\.{1,2})?(?:/[\w.*@-]*[\w*])+/? | \b[A-Za-z]:\\[^\s,;]* | \w[\w.-]*(?:/[\w.-]*\w){2,}
       | (?<!\S)--?[A-Za-z][\w-]*(?:=[^\s,;]+)?
-      | [$@\#]\w*[A-Za-z_]\w* | </?\w+>
+      | [$@\#](?!\d)\w*[A-Za-z_]\w* | </?\w+>
       | (?<![\w.])\.[A-Za-z]\w+
       | \w*[A-Za-z]\w*(?:(?:\.|::|->)\w+)+(?:\(\))? | \w+\(\)
+      | \b[^\W\d_]/[^\W\d_]\b
       | \w*_\w* | [A-Za-z]\w*\+\+ | [A-Za-z]\#(?!\w)
       | 0x[0-9a-fA-F]+\b
       | [a-z]+[A-Z]\w* | [A-Z][a-z]+[A-Z]\w*
@@ -68,6 +69,7 @@ _TOKEN = re.compile(
 )
 _NUMBER = re.compile(r"(-?)(us|a|c)?([£$€¥₹₩]?)\s?(\d[\d,]*(?:\.\d+)*(?:/\d+)?)([^\W\d_]*)(.*)", re.DOTALL)
 _TIME = re.compile(r"(\d{1,2})(?:[:.](\d{2}))?(?::(\d{2}))?\s?([ap])?")
+_OPERAND = re.compile(r"\s+(?:\d|[^\W\d_](?!\w))")
 _INITIALS = re.compile(r"(?:[a-z]\.)+[a-z]?")
 _SHORTENED = {"n't": "not", "'re": "are", "'ve": "have", "'ll": "will", "'m": "am", "'d": "would"}
 _IS = frozenset("what how where who when why that there here it he she".split())
@@ -76,7 +78,9 @@ _IGNORED = frozenset("-/…·•‹›¿¡©®™")
 _ACCENTED = 4  # letters: in shorter words an accent tends to be another word
 _UPPER_ONLY = {"US": "usa", "IT": "it^", "WHO": "who^"}
 _MONTH_NAMES = tuple(dict.fromkeys(MONTHS.values()))
-_MONTH_AFTER = frozenset("in of since until till by from before after during last next this early late mid each every".split())
+_MONTH_AFTER = frozenset(
+    "in of since until till by from before after during last next this early late mid each every".split()
+)
 
 
 def clean(text: str) -> str:
@@ -120,6 +124,8 @@ def scan(text: str, quotes: Iterable[str]) -> Scanned:
         elif kind == "symbol":
             if raw == "&":
                 found.words.append("and")
+            elif raw == "-" and _minus(found.words, text, match.end()):
+                found.set_apart(Mark(raw, "identifiers", raw))
             elif raw not in _IGNORED and set(raw) - {"-", "!"}:
                 found.set_apart(Mark(raw, "identifiers", raw))
         elif kind == "date":
@@ -132,12 +138,19 @@ def scan(text: str, quotes: Iterable[str]) -> Scanned:
     return found
 
 
+def _minus(words: list[str], text: str, end: int) -> bool:
+    """A dash between spaces and single letters or numbers: a - b, but not "hello - a question"."""
+    return bool(words) and (len(words[-1]) == 1 or words[-1][0] == "¤") and bool(_OPERAND.match(text, end))
+
+
 def _word(found: Scanned, raw: str, low: str, *, names: bool, cased: bool) -> None:
     if cased and raw in _UPPER_ONLY:
         found.names.add(_UPPER_ONLY[raw])
         found.words.append(_UPPER_ONLY[raw])
         return
-    if low == "may" and (found.words and (found.words[-1] in _MONTH_AFTER or found.words[-1][0] == "¤") or (names and raw == "May")):
+    if low == "may" and (
+        found.words and (found.words[-1] in _MONTH_AFTER or found.words[-1][0] == "¤") or (names and raw == "May")
+    ):
         low = "may^"
     base, mark, _ = low.partition("'")
     if mark:
@@ -174,6 +187,9 @@ def _code(found: Scanned, raw: str, low: str) -> None:
         if plain not in ("eg", "ie"):
             found.words.append(plain)
             found.names.add(plain)
+        return
+    if low in ("w/o", "w/"):
+        found.words.append("without" if low == "w/o" else "with")
         return
     if match := re.fullmatch(r"v(?:er(?:sion)?)?\.?(\d+(?:\.\d+)*)", low):
         found.words.append("version")

@@ -27,7 +27,7 @@ launch run open | run execute | stop halt cease | quit exit close | fix repair m
 fix resolve solve correct sort_out rectify | fix troubleshoot | break damage | break_down stop_work
 verify check confirm validate | check view see look_at inspect | check look_up find_out | check examine
 view display show see | find locate | find discover | find search look_for | choose select pick
-use utilize employ utilise | use work_with | help assist support | help assistance | explain describe clarify
+use utilize employ utilise | use work_with | work_with compatible | improve increase boost raise | help assist support | help assistance | explain describe clarify
 allow permit let | need require | need necessary mandatory compulsory obligatory essential | include come_with contain
 include cover | include have | move transfer shift | move relocate | send transfer | copy duplicate | copy clone
 enable activate turn_on switch_on | disable deactivate turn_off switch_off | increase raise boost grow
@@ -114,7 +114,7 @@ expiry expiration expire run_out | valid active | duration length period | perio
 birthday date_of_birth birth_date birthdate | die death | marry married marriage | wedding marriage | wife spouse
 husband spouse | parent guardian | author writer write wrote written | invent invention inventor
 found establish set_up | ceo chief_executive | leader head boss | president head_of_state | population inhabitant
-distance far | opening_hour opening_time open_hour business_hour hour_of_operation | code source_code | script program
+distance far | opening_hour hour opening_time open_hour business_hour hour_of_operation | code source_code | script program
 program code | programming coding | input entry | string text | dictionary dict | integer int | boolean bool
 javascript js | typescript ts | postgresql postgres | kubernetes k8s | regex regular_expression regexp
 environment env | variable var | package library | library module | version release | deployment release

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 __all__ = [
-    "ABBREVIATED_UNITS", "CURRENCIES", "DAYS", "ENGLISH", "ENGLISH_ALONE", "EXACT_UNITS", "FUTURE", "LIGHT", "LIGHT_VERBS", "MONTHS", "NEGATORS", "NUMBERS", "OPPOSITES",
-    "ORDINALS", "PAST", "PERSONS", "PREFIXES", "PREPOSITIONS", "PRESENT", "QUANTIFIERS", "SCALES", "UNITS", "UNLIKE", "WEAK",
+    "ABBREVIATED_UNITS", "CURRENCIES", "DAYS", "ENGLISH", "ENGLISH_ALONE", "EXACT_UNITS", "FUTURE", "KEYWORDS",
+    "LIGHT", "LIGHT_VERBS", "LINKS", "MONTHS", "NEGATORS", "NUMBERS", "OPPOSITES", "ORDINALS", "PAST", "PERSONS",
+    "PREFIXES", "PREPOSITIONS", "PRESENT", "QUANTIFIERS", "SCALES", "SYNTAX", "UNITS", "UNLIKE", "WEAK", "words",
 ]  # fmt: skip
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -14,75 +20,62 @@ def _pairs(text: str) -> dict[str, str]:
     for group in text.replace("\n", "|").split("|"):
         base, *forms = group.split() or [""]
         found.update(dict.fromkeys((base, *forms), base))
-    found.pop("", None)
-    return found
+    return {form: base for form, base in found.items() if form}
 
 
 # carry nothing by themselves; prepositions among them still hold the order
-WEAK = frozenset(
-    """
+WEAK = words("""
     a an the be am is are was were been being do does did doing done have has had having will would shall can could may might
     should this that these those it its itself there here and or but if when while whether so then as who whom whose what which
-    how why where such own also too very really quite rather ever just please someone somebody anyone anybody one ones us
-    myself yourself themselves let lets get_to ok okay oh well yes
-    """.split()
-)
+    how why where such also very really quite rather ever yet already just please someone somebody anyone anybody one ones us
+    myself yourself themselves ok okay oh well yes
+    """)
 # what tells English: one of the first, or some of the others
-ENGLISH_ALONE = frozenset("the how what which when where why who you your does should could would".split())
-ENGLISH = frozenset(
-    """
+ENGLISH_ALONE = words("the how what which when where why who you your does should could would")
+ENGLISH = words("""
     are my did can it this that and from with not have there need please an for is of will give tell show if about before after
     pay buy open close use make find change cancel delete update order work get set add remove start stop long much many do i
-    """.split()
-)
-PREPOSITIONS = frozenset("in on at for of to by with about into onto as if when while so".split())
+    """)
+PREPOSITIONS = words("in on at for of to by with about into onto as if when while so")
 # of the same thing: paid by card is not paid for a card
 UNLIKE = frozenset(
     frozenset(pair.split())
-    for pair in (
-        "by for|by to|by of|by about|by on|by in|by at|by as|with for|with about|with of|about to|as to".split("|")
-    )
+    for pair in ("by for|by to|by of|by about|by on|by in|by at|by as|with for|with about|with of|about to".split("|"))
 )
 PERSONS = {
     "i": "first", "me": "first object", "my": "first", "mine": "first", "we": "first", "us": "first object", "our": "first",
     "ours": "first", "you": "second", "your": "second", "yours": "second", "he": "he", "him": "he", "his": "he", "she": "she",
     "her": "she", "hers": "she", "they": "they", "them": "they", "their": "they", "theirs": "they",
 }  # fmt: skip
-NEGATORS = frozenset("not no never without nor neither unable".split())
-QUANTIFIERS = frozenset("all some any none every each both either few many most only several half whole entire".split())
+# words that join two of a kind, so that either may come first
+LINKS = words("and or , vs versus between")
+# before one of these a small word is the name of something: a "for" loop, the "in" operator
+KEYWORDS = words("for while if do in is not and or as with when where")
+SYNTAX = words("loop loops statement statements operator operators keyword keywords clause clauses")
+NEGATORS = words("not no never without nor neither unable")
+QUANTIFIERS = words("all some any none every each both either few many most only several half whole entire")
 # may stand in one of the questions alone
-LIGHT = frozenset(
-    """
-    any some available mean meaning number amount currently possible exist provide offer own thing actual degree
-    kind type sort located situated what_time what_date what_hour what_day what_month what_year
-    what_city what_country what_person what_place what_company what_team what_language
-    """.split()
-)
+LIGHT = words("""
+    any some own available currently possible exist provide offer located situated what_explaining what_listing what_time
+    what_date what_hour what_day what_month what_year what_city what_country what_person what_place what_company what_team what_language
+    """)
 # "make a payment" is "pay": may stand alone before a noun that matches another word
-LIGHT_VERBS = frozenset("make place take give get do submit file raise request perform put leave carry_out".split())
-PAST = frozenset("did was were had".split())
-PRESENT = frozenset("is are am do does has have can".split())
-FUTURE = frozenset("will shall".split())
+LIGHT_VERBS = words("make place take give get do submit file raise request perform put leave carry_out")
+PAST = words("did was were had")
+PRESENT = words("is are am do does has have can")
+FUTURE = words("will shall")
 
 NUMBERS = {
-    word: value
-    for value, words in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen".split()
-    )
-    for word in [words]
-} | {
-    word: 10 * tens
-    for tens, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
-} | {"dozen": 12, "fourty": 40, "ninty": 90}  # fmt: skip
+    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+    "eleven": 11, "twelve": 12, "dozen": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17,
+    "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fourty": 40, "fifty": 50, "sixty": 60,
+    "seventy": 70, "eighty": 80, "ninety": 90,
+}  # fmt: skip
 SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-ORDINALS = dict(
-    zip(
-        "1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th 11th 12th".split(),
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(),
-        strict=True,
-    )
-)
+ORDINALS = {
+    "1st": "first", "2nd": "second", "3rd": "third", "4th": "fourth", "5th": "fifth", "6th": "sixth", "7th": "seventh",
+    "8th": "eighth", "9th": "ninth", "10th": "tenth", "11th": "eleventh", "12th": "twelfth",
+}  # fmt: skip
 MONTHS = _pairs(
     "january jan | february feb | march mar | april apr | may^ | june jun | july jul | august aug | september sep sept"
     " | october oct | november nov | december dec"
@@ -92,7 +85,9 @@ DAYS = _pairs(
     " | friday fridays fri | saturday saturdays | sunday sundays | today | tomorrow | yesterday | tonight | weekend weekends"
     " | weekday weekdays | morning mornings | afternoon afternoons | evening evenings | night nights | noon | midnight"
 )
-CURRENCIES = {"£": "gbp", "$": "dollar", "€": "eur", "¥": "jpy", "₹": "inr", "₩": "krw", "a$": "aud", "c$": "cad", "us$": "usd"}
+CURRENCIES = {
+    "£": "gbp", "$": "dollar", "€": "eur", "¥": "jpy", "₹": "inr", "₩": "krw", "a$": "aud", "c$": "cad", "us$": "usd",
+}  # fmt: skip
 # written out: a unit wherever they stand
 UNITS = _pairs(
     """
@@ -124,7 +119,9 @@ ABBREVIATED_UNITS = _pairs(
     square_meter m2 sqm | square_foot ft2 sqft | bedroom bed beds
     """
 )
-EXACT_UNITS = {"Mb": "megabit", "Gb": "gigabit", "Kb": "kilobit", "MW": "megawatt", "mW": "milliwatt", "Mbit": "megabit"}
+EXACT_UNITS = {
+    "Mb": "megabit", "Mbit": "megabit", "Gb": "gigabit", "Kb": "kilobit", "MW": "megawatt", "mW": "milliwatt",
+}  # fmt: skip
 
 # only for the reason: any other word in its place is refused as well
 OPPOSITES = frozenset(
@@ -152,4 +149,22 @@ OPPOSITES = frozenset(
     """.replace("\n", "|").split("|")
     if pair.strip()
 )
-PREFIXES = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti", "re", "pre", "post", "over", "under", "inter", "intra")
+PREFIXES = (
+    "un",
+    "in",
+    "im",
+    "ir",
+    "il",
+    "dis",
+    "non",
+    "de",
+    "mis",
+    "anti",
+    "re",
+    "pre",
+    "post",
+    "over",
+    "under",
+    "inter",
+    "intra",
+)
