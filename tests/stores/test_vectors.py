@@ -305,7 +305,11 @@ async def test_memory_here_is_bounded(kv: KeyValue) -> None:
         assert 20 == len(await everything(store, scope))
         assert store.nbytes < 20_000
     assert 1 < len(store._mirrors) < 8
+    assert store.nbytes == sum(mirror.nbytes for mirror in store._mirrors.values())
     assert 20 == len(await everything(store, "a"))
+    for number in range(100):
+        await store.search("c", f"empty {number}", vector(1, 1))
+    assert len(store._mirrors) <= 10
 
 
 async def test_every_key_expires_and_lives_on_one_node(

@@ -1,7 +1,7 @@
 """Answers that need not be asked for again: the same request (exact) or, guarded, the same question in other words (semantic)."""
 
-
+from workbench.cache.exact import ExactCache
 from workbench.cache.key import cache_key, cacheable, endpoint_identity
-
+from workbench.cache.stats import ExactStats
 
 __all__ = ["ExactCache", "ExactStats", "cache_key", "cacheable", "endpoint_identity"]

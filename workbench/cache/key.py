@@ -34,16 +34,18 @@ def cache_key(request: Request, *, identity: str, tenant: str | None, repeat: in
     Raises InputError for what has no canonical JSON (NaN, sets, objects): such a request cannot be cached.
     """
     if not identity:
-        raise InputError("identity is empty: two servers would share their answers. Pass endpoint_identity(kind, info, options).")
+        raise InputError(
+            "identity is empty: two servers would share their answers. Pass endpoint_identity(kind, info, options)."
+        )
     params = request.params
+    content: Any = (
+        identity, tenant, repeat, request.model, request.kind, request.prompt,
+        [(m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.extra) for m in request.messages],
+        params.temperature, params.top_p, params.max_tokens, params.seed, params.stop, params.schema, params.tools,
+        params.tool_choice, params.logprobs, params.think, params.extra,
+    )  # fmt: skip
     try:
-        # type-exact, and equal for equal content only; never read back
-        mark = marshal.dumps((
-            identity, tenant, repeat, request.model, request.kind, request.prompt,
-            [(m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.extra) for m in request.messages],
-            params.temperature, params.top_p, params.max_tokens, params.seed, params.stop, params.schema, params.tools,
-            params.tool_choice, params.logprobs, params.think, params.extra,
-        ))  # fmt: skip
+        mark = marshal.dumps(content)  # type-exact, and equal for equal content only; never read back
     except ValueError:
         mark = b""  # a type that JSON may still hold, such as a mapping of one's own
     known = _seen.get(mark)
@@ -59,7 +61,7 @@ def cache_key(request: Request, *, identity: str, tenant: str | None, repeat: in
 
 
 def document(request: Request, *, identity: str, tenant: str | None, repeat: int = 0) -> dict[str, Any]:
-    """What a key is the digest of. What is not set, and so not sent, is left out; a number is a number, so 0 and 0.0 are the same,
+    """What a key is the digest of. What is not set, and so not sent, is left out. A number is a number: 0 and 0.0 are the same,
     and true is neither."""
     return {
         "version": VERSION, "tenant": tenant, "identity": identity, "repeat": repeat, "model": request.model,
@@ -130,10 +132,9 @@ def _plain(value: Any) -> Any:
         return orjson.Fragment(canonical_json(value))
     elif kind is list or kind is tuple:
         return [_plain(item) for item in value]
-    elif kind is dict:
-        # orjson sorts by code point, RFC 8785 by UTF-16 unit: the same for ASCII
-        if all(type(name) is str and name.isascii() for name in value):
-            return {name: _plain(item) for name, item in value.items()}
+    # orjson sorts by code point, RFC 8785 by UTF-16 unit: the same for ASCII
+    elif kind is dict and all(type(name) is str and name.isascii() for name in value):
+        return {name: _plain(item) for name, item in value.items()}
     raise _UnusualError
 
 

@@ -6,22 +6,24 @@ embedder tells "enable" from "disable". What is unsure is a miss, and so is ever
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
+from workbench.cache.codec import CorruptError, UnfitError, decode, encode
+from workbench.cache.deadline import Deadline
 from workbench.cache.embedder import Embed, TextVectors
 from workbench.cache.guard import veto
 from workbench.errors import InputError
-from workbench.records import Completion, Timing, Usage
 
 if TYPE_CHECKING:
     from workbench.cache.semantic_key import SemanticKey
+    from workbench.records import Completion
     from workbench.stores.vectors import Found, VectorStore
 
 __all__ = ["Guard", "Hit", "Look", "Mode", "SemanticCache", "SemanticStats"]
@@ -33,15 +35,19 @@ Mode = Literal["off", "shadow", "on"]
 _SHADOW_FLOOR = 0.7
 _CANDIDATES = 4
 _ROUNDING = 1e-6  # of a cosine in float32
+_LARGEST = 1 << 20  # bytes of one answer
+_LENGTH = struct.Struct(">I")
 _PIECE = re.compile(r"[A-Za-z]{1,4}|[^\sA-Za-z]")
 
 
 class Hit(NamedTuple):
-    """completion: as it was measured when it was made, with source "semantic". text: the question that it answered then."""
+    """completion: as it was measured when it was made, with source "semantic". score: cosine. text: the question that it answered
+    then. cost: dollars that it cost then, None if unknown."""
 
     completion: Completion
     score: float
     text: str
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,7 @@ class SemanticCache:
         else:
             least = key.threshold if self.mode == "on" else min(key.threshold, _SHADOW_FLOOR)
             try:
-                async with asyncio.timeout(self._deadline):
+                async with Deadline(self._deadline):
                     vector = await self._texts.vector(fingerprint, key.text)
                     found = await self._vectors.search(fingerprint, key.scope, vector, _CANDIDATES, least)
                 look = self._judged(look, found)
@@ -148,19 +154,25 @@ class SemanticCache:
             self._record(look)
         return look
 
-    async def add(self, key: SemanticKey, fingerprint: str, completion: Completion) -> bool:
-        """Keep an answer, if it is a whole one that a model has just made; whether it was kept. Never raises."""
+    async def add(
+        self, key: SemanticKey, fingerprint: str, completion: Completion, *, cost: float | None = None
+    ) -> bool:
+        """Keep an answer, if it is a whole one that a model has just made; whether it was kept. cost: dollars that it cost, None
+        if unknown. Never raises."""
         unfit = "long" if self._too_long(key.text) else _unfit(completion)
         if self.mode == "off" or unfit:
             self._counts["refused", unfit or "off"] += 1
             return False
+        ends = self._clock() + self._ttl
         try:
-            async with asyncio.timeout(self._deadline):
-                payload = _pack(key.text, completion)
+            payload = _pack(key.text, completion, cost, ends)
+            async with Deadline(self._deadline):
                 vector = await self._texts.vector(fingerprint, key.text)
                 name = hashlib.blake2b(key.text.encode(), digest_size=16).hexdigest()
-                ends = self._clock() + self._ttl
                 await self._vectors.add(fingerprint, key.scope, name, vector, payload, ends)
+        except UnfitError:
+            self._counts["refused", "cannot be written"] += 1
+            return False
         except Exception as error:  # noqa: BLE001  (as above)
             self._fault(error)
             return False
@@ -184,15 +196,15 @@ class SemanticCache:
         nearest: Look | None = None
         for candidate in found:
             try:
-                text, completion = _unpack(candidate.payload)
-            except Exception as error:  # noqa: BLE001  (whatever it is, it is not an entry of ours)
+                hit = _unpack(candidate.payload, candidate.score)
+            except ValueError as error:
                 self._fault(error)
                 continue
-            said = self._veto(look.asked, text)
-            near = candidate.score >= look.threshold - _ROUNDING
-            seen = replace(look, score=candidate.score, nearest=text, veto=said)
+            said = self._veto(look.asked, hit.text)
+            near = hit.score >= look.threshold - _ROUNDING
+            seen = replace(look, score=hit.score, nearest=hit.text, veto=said)
             if near and said is None:
-                return replace(seen, hit=Hit(completion, candidate.score, text))
+                return replace(seen, hit=hit)
             nearest = nearest or replace(seen, miss="veto" if near else "below")
         return nearest or replace(look, miss="empty")
 
@@ -222,22 +234,17 @@ def _unfit(completion: Completion) -> str:
     return "" if completion.text.strip() and not completion.tool_calls else "no text"
 
 
-def _pack(text: str, completion: Completion) -> bytes:
-    import orjson
+def _pack(text: str, completion: Completion, cost: float | None, expires_at: float) -> bytes:
+    question = text.encode()
+    answer, _ = encode(completion, expires_at=expires_at, cost=cost, largest=_LARGEST)
+    return _LENGTH.pack(len(question)) + question + answer
 
-    return orjson.dumps({"text": text, "completion": completion})
 
-
-def _unpack(payload: bytes) -> tuple[str, Completion]:
-    import orjson
-
-    kept: dict[str, Any] = orjson.loads(payload)
-    fields = kept["completion"]
-    fields |= {
-        "usage": Usage(**fields["usage"]),
-        "timing": Timing(**fields["timing"]),
-        "tool_calls": tuple(fields["tool_calls"]),
-        "logprobs": tuple(fields["logprobs"]),
-        "source": "semantic",
-    }
-    return str(kept["text"]), Completion(**fields)
+def _unpack(payload: bytes, score: float) -> Hit:
+    """Raises a ValueError for what is no entry of ours."""
+    if len(payload) < _LENGTH.size:
+        raise CorruptError("it is cut off")
+    ends = _LENGTH.size + _LENGTH.unpack_from(payload)[0]
+    entry = decode(payload[ends:], largest=_LARGEST)
+    completion = replace(entry.completion, source="semantic")
+    return Hit(completion, score, payload[_LENGTH.size : ends].decode(), entry.cost)

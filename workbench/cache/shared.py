@@ -6,6 +6,7 @@ All keys of a scope share a hash tag, so that a cluster keeps them on one node:
     wb:exact:1:{SCOPE}:l:KEY      lease: the token of who asks the model now, or "-" after an answer that is not kept
     wb:exact:1:{SCOPE}:epoch      see `local`
     wb:exact:1:scopes             hash: SCOPE -> its name
+    wb:exact:1:stats:DAY          hash: COUNTER:SCOPE -> number, by days since 1970 (UTC); expires after 90 days
 
 The store may be down, slow or full: then a method raises FaultError, within its deadline, and has counted it. After a fault that
 means down or slow the store is left alone until a probe in the background has been answered.
@@ -16,7 +17,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -28,7 +30,7 @@ from workbench.errors import StoreError
 if TYPE_CHECKING:
     from workbench.stores.keyvalue import KeyValue
 
-__all__ = ["PREFIX", "Claim", "FaultError", "FaultKind", "SharedLayer"]
+__all__ = ["Claim", "FaultError", "FaultKind", "SharedLayer"]
 
 T = TypeVar("T")
 FaultKind = Literal["slow", "down", "full", "broken", "passed_by"]
@@ -38,8 +40,11 @@ passed_by: not asked, because it was slow or down a moment ago."""
 PREFIX: Final = f"wb:exact:{VERSION}"
 _AT_ONCE = 32  # commands of one event loop; the others wait for their turn, which is in no deadline
 _START = 10.0  # seconds that the embedded server may take to start
+_NEW = 0.1  # seconds for which a probe is waited for
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 15.0
 _BATCH = 500
+_KEEP_STATS = 90 * 86400
+_SHOW = 5.0
 
 # KEYS: entry, epoch, lease. ARGV: token, milliseconds. Returns epoch, value, and whose the lease is
 _CLAIM = """
@@ -61,6 +66,13 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 if tonumber(ARGV[2]) > 0 then redis.pcall('SET', KEYS[1], '-', 'PX', ARGV[2]) end
 return 1
+"""
+
+
+# KEYS: hash. ARGV: seconds to live, then field, number, field, number …
+_ADD = """
+for i = 2, #ARGV, 2 do redis.call('HINCRBYFLOAT', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return redis.call('EXPIRE', KEYS[1], ARGV[1])
 """
 
 
@@ -87,6 +99,7 @@ class _Link:
         self.up = False
         self.begun = False
         self.probe: asyncio.Task[None] | None = None
+        self.probed_at = 0.0
         self.pause = _FIRST_PAUSE
         self.again_at = 0.0
 
@@ -111,6 +124,11 @@ class SharedLayer:
         self._clock = clock
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, _Link] = WeakKeyDictionary()
 
+    @property
+    def address(self) -> str:
+        """Where the store is."""
+        return self._kv.address
+
     async def read(self, scope: Scope, key: str, *, fresh: bool) -> bytes | None:
         """The entry under the scope's epoch. fresh: the epoch is known well enough, else it is asked for too."""
         name, asked_at = _name(scope, "e", key), self._clock()
@@ -118,17 +136,17 @@ class SharedLayer:
             value = await self._do(lambda client: client.get(name), self._deadline)
         else:
             value, epoch = await self._do(lambda client: client.mget(name, _epoch(scope)), self._deadline)
-            scope.epoch, scope.confirmed = epoch or NO_EPOCH, asked_at
+            _learn(scope, epoch or NO_EPOCH, asked_at)
         return _under(scope.epoch, value)
 
     async def claim(self, scope: Scope, key: str, token: str) -> Claim:
-        """The entry if there is one; otherwise the lease, unless another holds it. Atomic, so that an answer which came in between
-        is never asked for again."""
+        """The entry if there is one; otherwise the lease, unless another holds it. Atomic, so that an answer that has just come
+        is not asked for again."""
         keys, asked_at = [_name(scope, "e", key), _epoch(scope), _name(scope, "l", key)], self._clock()
         epoch, value, holder = await self._do(
             lambda _: self._kv.run(_CLAIM, keys, [token, self._lease]), 4 * self._deadline
         )
-        scope.epoch, scope.confirmed = epoch, asked_at
+        _learn(scope, epoch, asked_at)
         if value is not None:
             return Claim(_under(epoch, value), "none")
         mine: dict[bytes, Literal["mine", "open"]] = {token.encode(): "mine", b"-": "open"}
@@ -160,43 +178,47 @@ class SharedLayer:
 
     async def clear(self, scope: Scope) -> int:
         """Give the scope a new epoch, and remove its entries; how many there were. Raises StoreError."""
-        client = await self._client()
-        epoch, asked_at = secrets.token_hex(8), self._clock()
-        try:
+        async with self._told() as client:
+            epoch, removed = secrets.token_hex(8), 0
             await client.set(_epoch(scope), epoch)
-            scope.epoch, scope.confirmed = epoch.encode(), asked_at
-            names = [name async for name in client.scan_iter(match=f"{PREFIX}:{{{scope.tag}}}:e:*", count=1000)]
-            removed = 0
+            _learn(scope, epoch.encode(), self._clock())
+            names = [name async for name in client.scan_iter(match=_name(scope, "e", "*"), count=1000)]
             for start in range(0, len(names), _BATCH):
                 removed += await client.unlink(*names[start : start + _BATCH])
             await client.hdel(f"{PREFIX}:scopes", scope.tag)
-        except Exception as error:
-            raise _clear_error(self._kv.address, error) from None
         return removed
 
     async def scopes(self) -> list[str]:
         """The names of all scopes that have entries, or had. Raises StoreError."""
-        client = await self._client()
-        try:
+        async with self._told() as client:
             return [name.decode() for name in await client.hvals(f"{PREFIX}:scopes")]
-        except Exception as error:
-            raise _clear_error(self._kv.address, error) from None
 
-    async def entries(self, scope: Scope) -> AsyncIterator[tuple[str, bytes]]:
+    async def entries(self, scope: Scope) -> list[tuple[str, bytes]]:
         """(key, entry) for each of the scope. Raises StoreError."""
-        client = await self._client()
-        try:
+        found = []
+        async with self._told() as client:
             epoch = await client.get(_epoch(scope)) or NO_EPOCH
-            async for name in client.scan_iter(match=f"{PREFIX}:{{{scope.tag}}}:e:*", count=1000):
+            async for name in client.scan_iter(match=_name(scope, "e", "*"), count=1000):
                 value = _under(epoch, await client.get(name))
                 if value is not None:
-                    yield name.rpartition(b":")[2].decode(), value
-        except Exception as error:
-            raise _clear_error(self._kv.address, error) from None
+                    found.append((name.rpartition(b":")[2].decode(), value))
+        return found
 
-    async def do(self, command: Callable[[Any], Awaitable[T]]) -> T:
-        """Another command, within the time of a write. Raises FaultError."""
-        return await self._do(command, 4 * self._deadline)
+    async def add_stats(self, day: int, changed: Mapping[str, float]) -> None:
+        """Add to the numbers of a day (see `stats`). Raises FaultError."""
+        numbers = [item for pair in changed.items() for item in pair]
+        await self._do(
+            lambda _: self._kv.run(_ADD, [f"{PREFIX}:stats:{day}"], [_KEEP_STATS, *numbers]), 4 * self._deadline
+        )
+
+    async def read_stats(self, days: Iterable[int]) -> list[Mapping[bytes, bytes]]:
+        """The numbers of each of these days. Raises FaultError."""
+        names = [f"{PREFIX}:stats:{day}" for day in days]
+
+        async def read(client: Any) -> list[Mapping[bytes, bytes]]:
+            return [await client.hgetall(name) for name in names]
+
+        return await self._do(read, _SHOW)
 
     async def aclose(self) -> None:
         """End what runs in the background of this loop."""
@@ -205,8 +227,18 @@ class SharedLayer:
             link.probe.cancel()
             await asyncio.gather(link.probe, return_exceptions=True)
 
-    async def _client(self) -> Any:
-        return await self._kv.client()
+    @asynccontextmanager
+    async def _told(self) -> AsyncIterator[Any]:
+        """The client, for what a person asked for: a fault is a StoreError."""
+        from redis.exceptions import RedisClusterException, RedisError
+
+        try:
+            yield await self._kv.client()
+        except (RedisError, RedisClusterException, OSError) as error:
+            said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+            raise StoreError(
+                f"the key-value store ({self._kv.address}) failed: {said}. `workbench doctor` says whether it answers."
+            ) from None
 
     async def _do(self, command: Callable[[Any], Awaitable[T]], deadline: float) -> T:
         loop = asyncio.get_running_loop()
@@ -214,18 +246,17 @@ class SharedLayer:
         if link is None:
             link = self._links[loop] = _Link()
         if not link.up:
-            await self._until_up(link)
-        client = await self._kv.client()
+            await self._until_up(link, deadline)
         try:
+            client = await self._kv.client()
             async with link.turn:
-                if not link.up:  # it has failed while we waited
-                    raise FaultError("passed_by")
+                if not link.up:  # it has failed while we waited for our turn
+                    await self._until_up(link, deadline)
                 async with Deadline(deadline):
                     return await command(client)
         except FaultError:
-            self._count("passed_by", "")
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, it must not reach who asks a model)
             raise self._fault(link, error) from None
 
     def _fault(self, link: _Link, error: Exception) -> FaultError:
@@ -234,51 +265,50 @@ class SharedLayer:
         kind: FaultKind
         if isinstance(error, (TimeoutError, exceptions.TimeoutError)):
             kind = "slow"
-        elif isinstance(error, exceptions.OutOfMemoryError) or "OOM" in str(error):
+        elif isinstance(error, exceptions.OutOfMemoryError):
             kind = "full"
         elif isinstance(error, (exceptions.ConnectionError, OSError, StoreError)):
             kind = "down"
-        elif isinstance(error, exceptions.RedisError):
-            kind = "broken"
         else:
-            raise error
-        message = " ".join(str(error).split()) or f"no answer within {self._deadline * 1000:.0f} ms"
+            kind = "broken"
+        message = " ".join(str(error).split()) or ("no answer in time" if kind == "slow" else type(error).__name__)
         self._count(kind, message)
         if kind in ("slow", "down"):
             link.up = False
             self._start_probe(link)
         return FaultError(kind, message)
 
-    async def _until_up(self, link: _Link) -> None:
-        """Wait for a server that is being started, or a moment for a first connection; otherwise fail at once."""
-        if link.probe is None and self._clock() >= link.again_at:
+    async def _until_up(self, link: _Link, patience: float) -> None:
+        """Wait for a probe that has just begun, longer for the embedded server's first start; then fail."""
+        now = self._clock()
+        if now >= link.again_at:
             self._start_probe(link)
-        if link.probe is not None and not link.begun:
-            patience = _START if self._kv.server is not None else self._deadline
-            await asyncio.wait({link.probe}, timeout=patience)
-            link.begun = True
+        if link.probe is not None:
+            if not link.begun and self._kv.server is not None:
+                patience = _START
+            if not link.begun or now - link.probed_at < _NEW:
+                await asyncio.wait({link.probe}, timeout=patience)
         if not link.up:
             self._count("passed_by", "")
             raise FaultError("passed_by")
 
     def _start_probe(self, link: _Link) -> None:
         if link.probe is None:
+            link.probed_at = self._clock()
             link.probe = asyncio.create_task(self._probe(link))
 
     async def _probe(self, link: _Link) -> None:
         """Connect and ask, with no deadline but the connection's own, so that the next look-ups find open connections."""
-        from redis.exceptions import RedisError
-
         try:
             client: Any = await self._kv.client()
-            await asyncio.gather(*(client.ping() for _ in range(1 if not link.begun else 4)))
+            await asyncio.gather(*(client.ping() for _ in range(4 if link.begun else 1)))
             link.up, link.pause = True, _FIRST_PAUSE
-        except (RedisError, OSError, StoreError) as error:
-            self._count("down", " ".join(str(error).split()))
+        except Exception as error:  # noqa: BLE001  (as in `_do`)
+            self._count("down", " ".join(str(error).split()) or type(error).__name__)
             link.again_at = self._clock() + link.pause
             link.pause = min(2 * link.pause, _LONGEST_PAUSE)
         finally:
-            link.probe = None
+            link.probe, link.begun = None, True
 
 
 def _name(scope: Scope, kind: str, key: str) -> str:
@@ -289,12 +319,10 @@ def _epoch(scope: Scope) -> str:
     return f"{PREFIX}:{{{scope.tag}}}:epoch"
 
 
+def _learn(scope: Scope, epoch: bytes, asked_at: float) -> None:
+    if asked_at >= scope.confirmed:  # else it was overtaken on its way
+        scope.epoch, scope.confirmed = epoch, asked_at
+
+
 def _under(epoch: bytes | None, value: bytes | None) -> bytes | None:
     return value[16:] if value is not None and epoch is not None and value[:16] == epoch else None
-
-
-def _clear_error(address: str, error: Exception) -> StoreError:
-    said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return StoreError(f"the key-value store ({address}) failed: {said}. `workbench doctor` says whether it answers.")
-
-

@@ -128,7 +128,7 @@ class Embedded:
             for name, known in weights.KNOWN.items()
             if name not in here
         ]
-        detail = "; ".join([f"{', '.join(here)} in {self._folder}"] if here else []) or "; ".join(missing)
+        detail = "; ".join([*([f"{', '.join(here)} in {self._folder}"] if here else []), *missing])
         return Health(True, detail, _version(), tuple(here))
 
     async def aclose(self) -> None:

@@ -51,9 +51,9 @@ class StoreHealth:
 class KeyValue:
     """One key-value store.
 
-    url: its address (see `addresses.STORE_SCHEMES`), None for the embedded Valkey of `home`, which is started when it is first needed, and again
-    if it was killed. The repr hides passwords. Clients answer in bytes; a command that finds its connection broken is sent
-    once more.
+    url: its address (see `addresses.STORE_SCHEMES`), None for the embedded Valkey of `home`, which is started when it is first
+    needed, and again if it was killed. The repr hides passwords. Clients answer in bytes; a command that finds its connection
+    broken is sent once more.
     """
 
     def __init__(self, url: str | None, home: Path) -> None:

@@ -38,11 +38,13 @@ class Mirror:
     """Rows are records in the log's order. One is dead once it has expired; so is one whose expiry was set to 0 here, because it
     was replaced, lost or forgotten. Dead rows at the front go when the matrix has to grow.
 
-    Its methods may be called from several threads. task: what reads a lot of the log at the moment, for all who wait for it.
+    Its methods may be called from several threads. For its owner: task: what reads a lot of the log at the moment, for all who
+    wait for it. counted: the bytes that it was last counted with.
     """
 
     def __init__(self, dimensions: int) -> None:
         self.task: asyncio.Task[None] | None = None
+        self.counted = 0
         self._dimensions = dimensions
         self._layout = np.dtype([("key", "V16"), ("expires_at", "<f8"), ("vector", "<f4", (dimensions,))])
         self._lock = threading.Lock()

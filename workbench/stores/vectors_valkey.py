@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -77,7 +78,9 @@ class ValkeyVectors:
         self._segments = max(2, scope_bytes // _SEGMENT)
         self._memory = memory
         self._clock = clock
+        self._lock = threading.Lock()
         self._mirrors: OrderedDict[str, Mirror] = OrderedDict()
+        self._held = 0
 
     async def add(
         self, collection: str, scope: str, key: str, vector: np.ndarray, payload: bytes, expires_at: float
@@ -112,10 +115,9 @@ class ValkeyVectors:
         wanted = unit(vector)
         prefix = _prefix(collection, scope, len(wanted))
         mirror = self._mirror(prefix, len(wanted))
-        before = mirror.nbytes
         await self._refresh(mirror, prefix, len(wanted))
-        if mirror.nbytes != before:
-            self._bound()
+        if mirror.nbytes != mirror.counted:
+            self._bound(mirror, prefix)
         most = limit
         while near := mirror.nearest(wanted, most, least, self._clock()):
             client = await self._kv.client()
@@ -148,7 +150,9 @@ class ValkeyVectors:
 
     async def aclose(self) -> None:
         """Forget the matrices. The connection belongs to the key-value store."""
-        self._mirrors.clear()
+        with self._lock:
+            self._mirrors.clear()
+            self._held = 0
 
     def __repr__(self) -> str:
         return f"ValkeyVectors({self._kv!r}, scopes here: {len(self._mirrors)}, {self.nbytes / 1e6:.1f} MB)"
@@ -156,22 +160,28 @@ class ValkeyVectors:
     @property
     def nbytes(self) -> int:
         """About how much memory the matrices of this process take."""
-        return sum(mirror.nbytes for mirror in list(self._mirrors.values()))
+        return self._held
 
     def _mirror(self, prefix: str, dimensions: int) -> Mirror:
         """The scope's matrix, as the one that was used last."""
         from workbench.stores.mirror import Mirror
 
-        found = self._mirrors.get(prefix)
-        if found is None:
-            found = self._mirrors[prefix] = Mirror(dimensions)
-        self._mirrors.move_to_end(prefix)
-        return found
+        with self._lock:
+            found = self._mirrors.get(prefix)
+            if found is None:
+                found = self._mirrors[prefix] = Mirror(dimensions)
+            self._mirrors.move_to_end(prefix)
+            return found
 
-    def _bound(self) -> None:
-        held = self.nbytes
-        while held > self._memory and len(self._mirrors) > 1:
-            held -= self._mirrors.popitem(last=False)[1].nbytes
+    def _bound(self, mirror: Mirror, prefix: str) -> None:
+        """Count what it takes now, and drop those that were not used for longest."""
+        with self._lock:
+            if self._mirrors.get(prefix) is not mirror:
+                return
+            self._held += mirror.nbytes - mirror.counted
+            mirror.counted = mirror.nbytes
+            while self._held > self._memory and len(self._mirrors) > 1:
+                self._held -= self._mirrors.popitem(last=False)[1].counted
 
     async def _refresh(self, mirror: Mirror, prefix: str, dimensions: int) -> None:
         """Bring it into step: mostly one round trip that says that nothing is new."""

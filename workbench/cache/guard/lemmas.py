@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from workbench.cache.guard.vocabulary import words
+
 __all__ = ["bases"]
 
 _IRREGULAR = {
@@ -40,15 +42,13 @@ _IRREGULAR = {
     for form in (base, *forms)
 }
 # words that only look like a plural, a tense or an adverb
-_WHOLE = frozenset(
-    """
+_WHOLE = words("""
     always apartment apartments aws basement basements bed bias building canvas christmas css daily department departments
     diabetes dns during early earnings economics evening everything family gas goods government hardly his https hundred ios
     italy its james jeans july kansas king lately lens mathematics maths monthly morning nearly news nothing only paris
     perhaps physics politics premises red reply ring savings seed series sms something species speed spring string supply
     teams texas thing this tls wedding weekly whereas windows yearly yes anything assembly barely atlas
-    """.split()
-)
+    """)
 _VOWEL_GROUPS = re.compile("[aeiouy]+")
 _LEAST = 3  # letters that must stay
 

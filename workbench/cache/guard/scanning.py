@@ -6,15 +6,16 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 
-from workbench.cache.guard.vocabulary import ABBREVIATED_UNITS, CURRENCIES, EXACT_UNITS, MONTHS, ORDINALS
+from workbench.cache.guard.vocabulary import ABBREVIATED_UNITS, CURRENCIES, EXACT_UNITS, MONTHS, ORDINALS, words
 
 __all__ = ["Mark", "Scanned", "clean", "quoted", "scan"]
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One thing a question speaks of. key: what it is compared by; kind: what the reason calls it; shown: as it was written."""
+    """One thing a question speaks of. key: what it is compared by; kind: what a reason calls it; shown: as it was written."""
 
     key: str
     kind: str
@@ -23,7 +24,10 @@ class Mark:
 
 @dataclass(slots=True)
 class Scanned:
-    """words: lower-case; `,` and `.` are pauses; ¤n stands for `apart[n]`. names: words that were capitalised."""
+    """words: lower-case; `,` and `.` are pauses; ¤n stands for `apart[n]`. names: those that were capitalised.
+
+    asks: there is a question mark.
+    """
 
     words: list[str] = field(default_factory=list)
     apart: list[tuple[Mark, ...]] = field(default_factory=list)
@@ -37,50 +41,52 @@ class Scanned:
 
 
 _PLAIN = str.maketrans(
-    {"’": "'", "‘": "'", "ʼ": "'", "´": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "–": "-", "—": " , ", "−": "-", "‑": "-"}
+    {"’": "'", "‘": "'", "ʼ": "'", "´": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "–": "-", "—": " , ",
+     "−": "-", "‑": "-", "⁄": "/"}
 )  # fmt: skip
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\u00ad\u200b-\u200f\u2060\ufeff\ufe0f]")
 _QUOTED = re.compile(r"```(.+?)```|`([^`]+)`|\"([^\"]+)\"|(?<![\w'])'([^']+)'(?![\w'])", re.DOTALL)
-_TOKEN = re.compile(
-    r"""
+_PIECE = r"""
     (?P<word>[A-Z]?[a-z]+(?=[\s,?!;:)]|\.?(?:\s|$)))
   | (?P<quote>\x02\d+\x03)
   | (?P<code>
         (?:https?|ftps?|wss?|s3|file|ssh|git)://[^\s,;)\]]+ | www\.[^\s,;)\]]+ | [\w.+-]+@[\w-]+\.[\w.-]*\w
       | (?<![\w/])(?:~|\.{1,2})?(?:/[\w.*@-]*[\w*])+/? | \b[A-Za-z]:\\[^\s,;]* | \w[\w.-]*(?:/[\w.-]*\w){2,}
       | (?<!\S)--?[A-Za-z][\w-]*(?:=[^\s,;]+)?
-      | [$@\#](?!\d)\w*[A-Za-z_]\w* | </?\w+>
-      | (?<![\w.])\.[A-Za-z]\w+
-      | \w*[A-Za-z]\w*(?:(?:\.|::|->)\w+)+(?:\(\))? | \w+\(\)
-      | \b[^\W\d_]/[^\W\d_]\b
-      | \w*_\w* | [A-Za-z]\w*\+\+ | [A-Za-z]\#(?!\w)
-      | 0x[0-9a-fA-F]+\b
+      | [$@\#](?!\d)\w*[A-Za-z_]\w* | </?\w+> | (?<![\w.])\.[A-Za-z]\w+
+      | \w*[A-Za-z]\w*(?:(?:\.|::|->)\w+)+(?:\(\))? | \w+\(\) | \b[^\W\d_]/[^\W\d_]\b
+      | \w*_\w* | [A-Za-z]\w*\+\+ | [A-Za-z]\#(?!\w) | 0x[0-9a-fA-F]+\b
       | [a-z]+[A-Z]\w* | [A-Z][a-z]+[A-Z]\w*
       | [A-Za-z]+(?:-?\d+[A-Za-z]*)+(?:-[A-Za-z]*\d\w*)*
     )
   | (?P<date>\b\d{4}-\d{1,2}-\d{1,2}\b | \b\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}\b)
   | (?P<time>\b\d{1,2}(?:[:.]\d{2})?\s?[aApP]\.?[mM]\b\.? | \b\d{1,2}:\d{2}(?::\d{2})?\b)
-  | (?P<number>(?:(?<![\w)])-)?(?:(?:US|us|A|C)?[£$€¥₹₩]\s?)?\d+(?:,\d{3})*(?:[.]\d+)*(?:/\d+)?[^\W_]*(?:°[CFcf]?|%)?(?:/[hs]\b)?)
+  | (?P<number>
+        (?:(?<![\w)])-)?(?:(?:US|us|A|C)?[£$€¥₹₩]\s?)?
+        \d+(?:,\d{3})*(?:[.]\d+)*(?:/\d+)?[^\W_]*(?:°[CFcf]?|%)?(?:/[hs]\b)?
+    )
   | (?P<other>[^\W\d_]+(?:'[^\W\d_]+)*)
   | (?P<pause>[,;:()\[\]{}]|[.?!]+)
   | (?P<symbol>[=<>+*^~|&@\#$\\%/!-]+|[^\s\w"'`])
-    """,
-    re.VERBOSE,
-)
+"""
 _NUMBER = re.compile(r"(-?)(us|a|c)?([£$€¥₹₩]?)\s?(\d[\d,]*(?:\.\d+)*(?:/\d+)?)([^\W\d_]*)(.*)", re.DOTALL)
 _TIME = re.compile(r"(\d{1,2})(?:[:.](\d{2}))?(?::(\d{2}))?\s?([ap])?")
+_ISO_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
+_VERSION = re.compile(r"v(?:er(?:sion)?)?\.?(\d+(?:\.\d+)*)")
+_NUMBERED = re.compile(r"([a-z]+)-?(\d+)")
 _OPERAND = re.compile(r"\s+(?:\d|[^\W\d_](?!\w))")
 _INITIALS = re.compile(r"(?:[a-z]\.)+[a-z]?")
-_SHORTENED = {"n't": "not", "'re": "are", "'ve": "have", "'ll": "will", "'m": "am", "'d": "would"}
-_IS = frozenset("what how where who when why that there here it he she".split())
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+_SHORTENED = {"'re": "are", "'ve": "have", "'ll": "will", "'m": "am", "'d": "would"}
+_NOT = {"ca": "can", "wo": "will", "sha": "shall", "ai": "is"}
+_IS = words("what how where who when why that there here it he she")
+_ACCENTED = 4  # letters: in shorter words an accent tends to make another word
 _MAGNITUDES = {"k": 1_000, "bn": 10**9, "b": 10**9, "m": 10**6, "mn": 10**6, "tn": 10**12}
-_IGNORED = frozenset("-/…·•‹›¿¡©®™")
-_ACCENTED = 4  # letters: in shorter words an accent tends to be another word
+_IGNORED = words("- / … · • ‹ › ¿ ¡ © ® ™")
 _UPPER_ONLY = {"US": "usa", "IT": "it^", "WHO": "who^"}
 _MONTH_NAMES = tuple(dict.fromkeys(MONTHS.values()))
-_MONTH_AFTER = frozenset(
-    "in of since until till by from before after during last next this early late mid each every".split()
-)
+_MONTH_AFTER = words("in of since until till by from before after during last next this early late mid each every")
 
 
 def clean(text: str) -> str:
@@ -93,84 +99,85 @@ def quoted(text: str) -> list[str]:
     return [" ".join(next(filter(None, match.groups())).split()) for match in _QUOTED.finditer(text)]
 
 
+@cache
+def _pieces() -> re.Pattern[str]:
+    return re.compile(_PIECE, re.VERBOSE)
+
+
 def scan(text: str, quotes: Iterable[str]) -> Scanned:
     """A cleaned text. `quotes`: strings that are one thing each wherever they occur, in quotes or without."""
-    quotes = sorted({quote for quote in quotes if quote}, key=lambda quote: (-len(quote), quote))
-    for number, quote in enumerate(quotes):
-        words = r"\s+".join(map(re.escape, quote.split()))
-        pattern = rf"(?<!\w)[\"'`]*{words}[\"'`]*(?!\w)"
-        text = re.sub(pattern, f" \x02{number}\x03 ", text, flags=re.IGNORECASE)
+    known = sorted({quote for quote in quotes if quote}, key=lambda quote: (-len(quote), quote))
+    for number, quote in enumerate(known):
+        spaced = r"\s+".join(map(re.escape, quote.split()))
+        text = re.sub(rf"(?<!\w)[\"'`]*{spaced}[\"'`]*(?!\w)", f" \x02{number}\x03 ", text, flags=re.IGNORECASE)
     found = Scanned(asks="?" in text)
-    words = [match.group() for match in re.finditer(r"[^\W\d_]+", text)]
-    upper = sum(word.isupper() for word in words)
-    shouted = upper > 3 and 2 * upper > len(words) or upper == len(words)
-    titled = sum(word[0].isupper() for word in words) > 0.6 * len(words)
+    letters = _LETTERS.findall(text)
+    upper = sum(map(str.isupper, letters))
+    shouted = upper == len(letters) or (upper > 3 and 2 * upper > len(letters))
+    titled = sum(word[0].isupper() for word in letters) > 0.6 * len(letters)
     starts = True
-    for match in _TOKEN.finditer(text):
-        kind, raw = str(match.lastgroup), match.group()
-        low = raw.lower()
+    for match in _pieces().finditer(text):
+        kind, raw = match.lastgroup, match.group()
         if kind == "pause":
             ends = raw[0] in ".?!"
             found.words.append("." if ends else ",")
             starts = starts or ends
             continue
-        if kind == "quote":
-            quote = quotes[int(raw[1:-1])]
+        if kind in ("word", "other"):
+            _word(found, raw, names=not (starts or titled or shouted), cased=not shouted)
+        elif kind == "quote":
+            quote = known[int(raw[1:-1])]
             found.set_apart(Mark(quote.casefold(), "quotes", f"“{quote}”"))
-        elif kind in ("word", "other"):
-            _word(found, raw, low, names=not (starts or titled or shouted), cased=not shouted)
-        elif kind == "code":
-            _code(found, raw, low)
         elif kind == "symbol":
-            if raw == "&":
-                found.words.append("and")
-            elif raw == "-" and _minus(found.words, text, match.end()):
-                found.set_apart(Mark(raw, "identifiers", raw))
-            elif raw not in _IGNORED and set(raw) - {"-", "!"}:
-                found.set_apart(Mark(raw, "identifiers", raw))
+            _symbol(found, raw, text, match.end())
+        elif kind == "code":
+            _code(found, raw)
         elif kind == "date":
             _date(found, raw)
         elif kind == "time":
-            _time(found, raw, low)
+            _time(found, raw)
         else:
-            _number(found, raw, low)
+            _number(found, raw)
         starts = False
     return found
 
 
-def _minus(words: list[str], text: str, end: int) -> bool:
-    """A dash between spaces and single letters or numbers: a - b, but not "hello - a question"."""
-    return bool(words) and (len(words[-1]) == 1 or words[-1][0] == "¤") and bool(_OPERAND.match(text, end))
-
-
-def _word(found: Scanned, raw: str, low: str, *, names: bool, cased: bool) -> None:
+def _word(found: Scanned, raw: str, *, names: bool, cased: bool) -> None:
+    """names: a capital tells a name here. cased: capitals tell something."""
     if cased and raw in _UPPER_ONLY:
         found.names.add(_UPPER_ONLY[raw])
         found.words.append(_UPPER_ONLY[raw])
         return
-    if low == "may" and (
-        found.words and (found.words[-1] in _MONTH_AFTER or found.words[-1][0] == "¤") or (names and raw == "May")
-    ):
-        low = "may^"
-    base, mark, _ = low.partition("'")
-    if mark:
-        if low.endswith("n't"):
-            found.words += [{"ca": "can", "wo": "will", "sha": "shall", "ai": "is"}.get(low[:-3], low[:-3]), "not"]
-            return
-        for ending, full in _SHORTENED.items():
-            if low.endswith(ending):
-                found.words += [low.removesuffix(ending), full]
-                return
-        if low.endswith("'s"):
-            found.words += [base, "is"] if base in _IS else [base]
-            if names:
-                found.names.add(base)
-            return
-        low = low.replace("'", "")
-    plain = {"u": "you", "ur": "your"}.get(low) or _unaccented(low)
-    found.words.append(plain)
-    if names and raw[0].isupper():
-        found.names.add(plain)
+    word = raw.lower()
+    if "'" in word:
+        word = _contracted(found, word)
+    elif word == "may" and _is_month(found.words, named=names and raw == "May"):
+        word = "may^"
+    plain = {"u": "you", "ur": "your"}.get(word) or _unaccented(word)
+    if plain:
+        found.words.append(plain)
+        if names and raw[0].isupper():
+            found.names.add(plain)
+
+
+def _is_month(before: list[str], *, named: bool) -> bool:
+    return named or bool(before and (before[-1] in _MONTH_AFTER or before[-1][0] == "¤"))
+
+
+def _contracted(found: Scanned, word: str) -> str:
+    """Add the words of a contraction and return "", or the word without its apostrophe."""
+    if word.endswith("n't"):
+        found.words += [_NOT.get(word[:-3], word[:-3]), "not"]
+        return ""
+    for ending, full in _SHORTENED.items():
+        if word.endswith(ending):
+            found.words += [word.removesuffix(ending), full]
+            return ""
+    base = word.removesuffix("'s")
+    if base in _IS:
+        found.words += [base, "is"]
+        return ""
+    return base.replace("'", "")
 
 
 def _unaccented(word: str) -> str:
@@ -181,85 +188,97 @@ def _unaccented(word: str) -> str:
     return plain if plain.isascii() else word
 
 
-def _code(found: Scanned, raw: str, low: str) -> None:
+def _symbol(found: Scanned, raw: str, text: str, end: int) -> None:
+    """A dash between single letters or numbers is a minus (a - b); elsewhere it is a pause."""
+    before = found.words[-1] if found.words else ""
+    if raw == "&":
+        found.words.append("and")
+    elif raw == "-":
+        if before and (len(before) == 1 or before[0] == "¤") and _OPERAND.match(text, end):
+            found.set_apart(Mark(raw, "identifiers", raw))
+    elif raw not in _IGNORED and set(raw) - {"-", "!"}:
+        found.set_apart(Mark(raw, "identifiers", raw))
+
+
+def _code(found: Scanned, raw: str) -> None:
+    low = raw.lower()
     if _INITIALS.fullmatch(low):  # U.K., e.g.
-        plain = {"us": "usa"}.get(low.replace(".", ""), low.replace(".", ""))
+        plain = low.replace(".", "")
         if plain not in ("eg", "ie"):
+            plain = "usa" if plain == "us" else plain
             found.words.append(plain)
             found.names.add(plain)
-        return
-    if low in ("w/o", "w/"):
+    elif low in ("w/o", "w/"):
         found.words.append("without" if low == "w/o" else "with")
-        return
-    if match := re.fullmatch(r"v(?:er(?:sion)?)?\.?(\d+(?:\.\d+)*)", low):
+    elif match := _VERSION.fullmatch(low):
         found.words.append("version")
         found.set_apart(Mark(match.group(1), "numbers", raw))
-        return
-    if match := re.fullmatch(r"([a-z]+)-?(\d+)", low):  # covid-19, windows11, p60: also written apart
+    elif match := _NUMBERED.fullmatch(low):  # covid-19, windows11, p60: also written apart
         found.words.append(match.group(1))
         found.names.add(match.group(1))
         found.set_apart(Mark(match.group(2), "numbers", raw))
-        return
-    flag = raw[0] == "-" and len(raw) == 2
-    found.set_apart(Mark(raw if flag else low.rstrip("."), "identifiers", raw))
+    else:
+        is_flag = raw[0] == "-" and len(raw) == 2
+        found.set_apart(Mark(raw if is_flag else low.rstrip("."), "identifiers", raw))
 
 
 def _date(found: Scanned, raw: str) -> None:
-    if match := re.fullmatch(r"(\d{4})-(\d{1,2})-(\d{1,2})", raw):
-        year, month, day = map(int, match.groups())
-        if 1 <= month <= 12:
-            found.set_apart(Mark(str(day), "dates", raw))
-            found.set_apart(Mark(_MONTH_NAMES[month - 1], "dates", raw))
-            found.set_apart(Mark(str(year), "dates", raw))
-            return
+    """Day, month and year of an ISO date; what else has slashes is one thing, since nobody knows which part is the day."""
+    match = _ISO_DATE.fullmatch(raw)
+    if match and 1 <= int(match[2]) <= 12:
+        for key in (str(int(match[3])), _MONTH_NAMES[int(match[2]) - 1], str(int(match[1]))):
+            found.set_apart(Mark(key, "dates", raw))
+        return
     found.set_apart(Mark(re.sub(r"[.-]", "/", raw), "dates", raw))
 
 
-def _time(found: Scanned, raw: str, low: str) -> None:
-    match = _TIME.match(low)
-    assert match is not None
-    hour, minute, second, half = int(match.group(1)), match.group(2) or "00", match.group(3), match.group(4)
+def _time(found: Scanned, raw: str) -> None:
+    """Of the day, by the 24-hour clock."""
+    match = _TIME.match(raw.lower())
+    if match is None:
+        raise AssertionError(f"{raw!r} was taken for a time of day")
+    hour, minute, second, half = int(match[1]), match[2] or "00", match[3], match[4]
     if half and hour <= 12:
         hour = hour % 12 + (12 if half == "p" else 0)
     found.set_apart(Mark(f"{hour:02}:{minute}" + (f":{second}" if second else ""), "dates", raw))
 
 
-def _number(found: Scanned, raw: str, low: str) -> None:
-    match = _NUMBER.fullmatch(low.strip())
+def _number(found: Scanned, raw: str) -> None:
+    """A number, then its unit. As it was written (Python 3.10 is not 3.1), but for zeros behind the point of a measure."""
+    low = raw.lower()
+    if low in ORDINALS:
+        found.words.append(ORDINALS[low])
+        return
+    match = _NUMBER.fullmatch(low)
     if match is None:
         found.set_apart(Mark(low, "identifiers", raw))
         return
     sign, area, currency, digits, letters, rest = match.groups()
-    digits = digits.rstrip(",").replace(",", "")
-    unit = CURRENCIES.get((area or "") + currency) if currency else None
-    if letters + rest and low.strip() not in ORDINALS:
-        raw_unit = raw.strip()[-len(letters + rest) :]
-        if letters in _MAGNITUDES and not rest and (currency or letters in ("k", "bn", "mn", "tn")):
-            digits = _scaled(digits, _MAGNITUDES[letters])
-        elif known := EXACT_UNITS.get(raw_unit) or ABBREVIATED_UNITS.get(letters + rest):
-            unit = known
-        elif re.fullmatch(r"(?:st|nd|rd|th|s)", letters + rest):
-            found.set_apart(Mark(digits + letters, "numbers", raw))
+    digits, ending = digits.rstrip(",").replace(",", ""), letters + rest
+    unit = CURRENCIES.get((area or "") + currency)
+    if ending in _MAGNITUDES and (currency or ending in ("k", "bn", "mn", "tn")):
+        digits = _multiplied(digits, _MAGNITUDES[ending])
+    elif ending in ("st", "nd", "rd", "th", "s"):
+        digits += ending if ending != "s" or len(digits) > 3 else ""
+        unit = "second" if ending == "s" and len(digits) <= 3 else unit
+    elif ending:
+        unit = EXACT_UNITS.get(raw[-len(ending) :]) or ABBREVIATED_UNITS.get(ending)
+        if unit is None:
+            found.set_apart(Mark(low, "identifiers", raw))
             return
-        else:
-            found.set_apart(Mark(low.strip(), "identifiers", raw))
-            return
-    elif low.strip() in ORDINALS:
-        found.words.append(ORDINALS[low.strip()])
-        return
-    if unit and "." in digits and digits.count(".") == 1:
+    if unit and digits.count(".") == 1:
         digits = digits.rstrip("0").rstrip(".")
-    digits = digits.lstrip("0") or "0" if digits.isdigit() and len(digits) < 4 else digits
-    marks = [Mark(sign + digits, "numbers", raw.strip())]
+    if digits.isdigit() and len(digits) < 4:
+        digits = str(int(digits))
+    marks = [Mark(sign + digits, "numbers", raw)]
     if unit:
-        marks.append(Mark(unit, "units", raw.strip()))
+        marks.append(Mark(unit, "units", raw))
     found.set_apart(*marks)
 
 
-def _scaled(digits: str, by: int) -> str:
+def _multiplied(digits: str, by: int) -> str:
     whole, _, part = digits.partition(".")
-    if not part.isdigit() and part:
-        return digits
-    value = int(whole + part) * by
-    scale = 10 ** len(part)
+    if not (whole + part).isdigit():
+        return f"{digits}*{by}"
+    value, scale = int(whole + part) * by, 10 ** len(part)
     return str(value // scale) if value % scale == 0 else f"{value / scale}"

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 __all__ = [
-    "ABBREVIATED_UNITS", "CURRENCIES", "DAYS", "ENGLISH", "ENGLISH_ALONE", "EXACT_UNITS", "FUTURE", "KEYWORDS",
-    "LIGHT", "LIGHT_VERBS", "LINKS", "MONTHS", "NEGATORS", "NUMBERS", "OPPOSITES", "ORDINALS", "PAST", "PERSONS",
-    "PREFIXES", "PREPOSITIONS", "PRESENT", "QUANTIFIERS", "SCALES", "SYNTAX", "UNITS", "UNLIKE", "WEAK", "words",
+    "ABBREVIATED_UNITS", "AUXILIARIES", "BE", "CURRENCIES", "DAYS", "DETERMINERS", "ENGLISH", "ENGLISH_ALONE",
+    "EXACT_UNITS", "FUTURE", "KEYWORDS", "LIGHT", "LIGHT_VERBS", "LINKS", "MONTHS", "NEGATORS", "NUMBERS",
+    "OPPOSITES", "ORDINALS", "PAST", "PERSONS", "POSSESSIVES", "PREFIXES", "PREPOSITIONS", "PRESENT", "QUANTIFIERS",
+    "SCALES", "SYNTAX", "UNITS", "UNLIKE", "WEAK", "participle", "words",
 ]  # fmt: skip
 
 
 def words(text: str) -> frozenset[str]:
     """The words of a text."""
     return frozenset(text.split())
+
+
+def participle(word: str) -> bool:
+    """Whether it looks like "done": after a form of "be", something is done."""
+    return (len(word) > 4 and word.endswith(("ed", "en"))) or word in _PARTICIPLES
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -21,6 +27,11 @@ def _pairs(text: str) -> dict[str, str]:
         base, *forms = group.split() or [""]
         found.update(dict.fromkeys((base, *forms), base))
     return {form: base for form, base in found.items() if form}
+
+
+def _sets(text: str) -> frozenset[frozenset[str]]:
+    """Of "a b | c d"."""
+    return frozenset(words(group) for group in text.replace("\n", "|").split("|") if group.strip())
 
 
 # carry nothing by themselves; prepositions among them still hold the order
@@ -38,15 +49,14 @@ ENGLISH = words("""
     """)
 PREPOSITIONS = words("in on at for of to by with about into onto as if when while so")
 # of the same thing: paid by card is not paid for a card
-UNLIKE = frozenset(
-    frozenset(pair.split())
-    for pair in ("by for|by to|by of|by about|by on|by in|by at|by as|with for|with about|with of|about to".split("|"))
-)
+UNLIKE = _sets("by for|by to|by of|by about|by on|by in|by at|by as|with for|with about|with of|about to")
 PERSONS = {
     "i": "first", "me": "first object", "my": "first", "mine": "first", "we": "first", "us": "first object", "our": "first",
     "ours": "first", "you": "second", "your": "second", "yours": "second", "he": "he", "him": "he", "his": "he", "she": "she",
     "her": "she", "hers": "she", "they": "they", "them": "they", "their": "they", "theirs": "they",
 }  # fmt: skip
+DETERMINERS = words("a an the this that these those my your our his her their its any some")
+POSSESSIVES = words("my your our his her their")
 # words that join two of a kind, so that either may come first
 LINKS = words("and or , vs versus between")
 # before one of these a small word is the name of something: a "for" loop, the "in" operator
@@ -57,10 +67,17 @@ QUANTIFIERS = words("all some any none every each both either few many most only
 # may stand in one of the questions alone
 LIGHT = words("""
     any some own available currently possible exist provide offer located situated what_explaining what_listing what_time
-    what_date what_hour what_day what_month what_year what_city what_country what_person what_place what_company what_team what_language
+    what_date what_hour what_day what_month what_year what_city what_country what_person what_place what_company what_team
+    what_language
     """)
 # "make a payment" is "pay": may stand alone before a noun that matches another word
 LIGHT_VERBS = words("make place take give get do submit file raise request perform put leave carry_out")
+AUXILIARIES = {
+    "can": "can", "could": "can", "may": "can", "might": "can", "should": "should", "will": "will", "would": "will",
+    "shall": "will",
+} | dict.fromkeys(words("is are am was were do does did has have had"), "is")  # fmt: skip
+BE = words("is are am was were be been being get got gets")
+_PARTICIPLES = words("made built sold bought paid sent held run done won led found owned used seen known shown")
 PAST = words("did was were had")
 PRESENT = words("is are am do does has have can")
 FUTURE = words("will shall")
@@ -124,9 +141,7 @@ EXACT_UNITS = {
 }  # fmt: skip
 
 # only for the reason: any other word in its place is refused as well
-OPPOSITES = frozenset(
-    frozenset(pair.split())
-    for pair in """
+OPPOSITES = _sets("""
     enable disable|activate deactivate|turn_on turn_off|switch_on switch_off|open close|opened closed|lock unlock|buy sell
     increase decrease|raise lower|add remove|add subtract|upgrade downgrade|before after|minimum maximum|min max
     import export|first last|upload download|start stop|start end|begin end|accept decline|accept reject|accept refuse
@@ -138,33 +153,13 @@ OPPOSITES = frozenset(
     more fewer|over under|above below|up down|in out|on off|inside outside|high low|higher lower|highest lowest|long short
     longest shortest|large small|largest smallest|big small|bigger smaller|biggest smallest|tall short|fast slow
     fastest slowest|hot cold|cheap expensive|cheapest expensive|new old|newest oldest|latest oldest|early late|earliest latest
-    good bad|best worst|better worse|safe dangerous|legal illegal|legal banned|easy hard|easy difficult|easiest hardest|light heavy
-    strong weak|rich poor|public private|internal external|inbound outbound|incoming outgoing|indoor outdoor|male female
-    man woman|domestic international|single double|manual automatic|positive negative|left right|north south|east west
+    good bad|best worst|better worse|safe dangerous|legal illegal|legal banned|easy hard|easy difficult|easiest hardest
+    light heavy|strong weak|rich poor|public private|internal external|inbound outbound|incoming outgoing|indoor outdoor
+    male female|man woman|domestic international|single double|manual automatic|positive negative|left right|north south|east west
     front back|top bottom|parent child|buyer seller|employer employee|landlord tenant|lender borrower|input output
     source target|ascending descending|horizontal vertical|full empty|full partial|odd even|true false|always never
-    same different|with without|day night|morning evening|today tomorrow|today yesterday|past future|read write|eat avoid
+    same different|with without|past future|read write|eat avoid
     take avoid|use avoid|cover exclude|synchronous asynchronous|gain lose|profit loss|asset liability|client server
     from to|love hate|cause prevent|improve worsen|approve reject|recommend avoid|wet dry|clean dirty|vertical horizontal
-    """.replace("\n", "|").split("|")
-    if pair.strip()
-)
-PREFIXES = (
-    "un",
-    "in",
-    "im",
-    "ir",
-    "il",
-    "dis",
-    "non",
-    "de",
-    "mis",
-    "anti",
-    "re",
-    "pre",
-    "post",
-    "over",
-    "under",
-    "inter",
-    "intra",
-)
+""")
+PREFIXES = words("un in im ir il dis non de mis anti re pre post over under inter intra")

@@ -1,0 +1,219 @@
+"""Why an answer to one question may be wrong for another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from workbench.cache.guard import vocabulary as of
+from workbench.cache.guard.items import Item
+from workbench.cache.guard.lemmas import bases
+from workbench.cache.guard.matching import matched, next_solid
+from workbench.cache.guard.reading import Question
+
+__all__ = ["difference"]
+
+# which kind of difference is named when there are several
+_RANK = ("numbers", "units", "dates", "negation", "identifiers", "quotes", "names", "quantifiers", "words")
+# kinds of question that one answer serves
+_ALIKE = (frozenset(("what", "")), frozenset(("what", "how many")))
+# "what is the deadline" asks when
+_TIMELY = of.words("deadline due_date date time birthday anniversary expiry departure arrival start end")
+_SOON = of.words("tomorrow tonight weekend next upcoming")
+_CAN_SHOULD = {frozenset(("can",)), frozenset(("should",))}
+# before a number "for" says how long, before a name "to" says where
+_GOVERNING = {"numbers": frozenset(("for", "in")), "names": frozenset(("to", "in"))}
+
+
+def difference(one: Question, other: Question) -> str | None:
+    """`kind: what`, or None. Both questions were read as English, or neither."""
+    found = matched(one.items, other.items)
+    if reason := _things(found.left, found.right):
+        return reason
+    if not one.known:
+        places = [found.pairs[number] for number in sorted(found.pairs)]
+        return None if places == sorted(places) else "order: the words stand in another order"
+    return (
+        _reach(one.items, other.items, found.pairs)
+        or _asking(one, other)
+        or _people(one, other)
+        or _times(one, other, found.pairs)
+        or _prepositions(one.items, other.items, found.pairs)
+        or _order(one.items, other.items, found.pairs)
+    )
+
+
+def _things(left: list[Item], right: list[Item]) -> str | None:
+    """What only one of them names. Some words may be in one alone, but not another such word in the other."""
+    for several in (
+        [[item for item in side if item.mark.kind == "quantifiers"] for side in (left, right)],
+        [[item for item in side if item.mark.key.startswith("what_")] for side in (left, right)],
+    ):
+        if all(several):
+            return f"{several[0][0].mark.kind}: {_shown(several[0])} against {_shown(several[1])}"
+    left, right = ([item for item in side if not _light(item)] for side in (left, right))
+    for one in left:
+        for other in right:
+            if _opposite(one, other):
+                return f"opposites: {one.mark.shown} against {other.mark.shown}"
+    for kind in _RANK:
+        sides = [[item for item in side if item.mark.kind == kind] for side in (left, right)]
+        if any(sides):
+            sides = [left, right] if kind == "words" else sides
+            if all(sides):
+                return f"{kind}: {_shown(sides[0])} against {_shown(sides[1])}"
+            return f"{kind}: only one has {_shown(sides[0] or sides[1])}"
+    return None
+
+
+def _light(item: Item) -> bool:
+    return item.mark.key in of.LIGHT or not item.forms.isdisjoint(of.LIGHT)
+
+
+def _opposite(one: Item, other: Item) -> bool:
+    for a in one.forms:
+        for b in other.forms:
+            short, long = sorted((a, b), key=len)
+            if frozenset((a, b)) in of.OPPOSITES or (
+                len(short) > 2 and long in {prefix + short for prefix in of.PREFIXES}
+            ):
+                return True
+    return False
+
+
+def _shown(items: list[Item]) -> str:
+    return ", ".join(dict.fromkeys(item.mark.shown for item in items))
+
+
+def _reach(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int]) -> str | None:
+    """A negation must reach the same word in both (it may pass over one: "isn't my boiler working"), "all" the next one."""
+    for here, there in pairs.items():
+        mark = one[here].mark
+        if mark.kind in ("negation", "quantifiers"):
+            far = 2 if mark.kind == "negation" else 1
+            reached = {pairs[number] for number in _reached(one, here, far) if number in pairs}
+            others = _reached(other, there, far)
+            if (reached or others) and reached.isdisjoint(others):
+                return f"{mark.kind}: “{mark.shown}” stands elsewhere"
+    return None
+
+
+def _reached(items: Sequence[Item], number: int, far: int) -> list[int]:
+    return [after for after in range(number + 1, len(items)) if items[after].solid][:far]
+
+
+def _asking(one: Question, other: Question) -> str | None:
+    kinds = frozenset((one.kind, other.kind))
+    timely = kinds == {"what", "when"} and any(not item.forms.isdisjoint(_TIMELY) for item in one.items)
+    if len(kinds) > 1 and kinds not in _ALIKE and not timely:
+        return f"question: {one.kind or 'none'} against {other.kind or 'none'}"
+    if one.kind != "how" and {one.modals, other.modals} == _CAN_SHOULD:
+        return "question: can against should"
+    if one.kind in ("who", "what") and {one.helped, other.helped} == {"do", ""}:
+        return "order: one asks who or what does it, the other to whom or what"
+    if one.passive != other.passive:
+        return "order: only one says by whom"
+    if {one.links, other.links} == {frozenset(("and",)), frozenset(("or",))}:
+        return "order: and against or"
+    return None
+
+
+def _people(one: Question, other: Question) -> str | None:
+    if one.doer[0] == other.doer[0] and {one.doer[1], other.doer[1]} == {"first", "thing"}:
+        return "person: only one asks about “I”"
+    mine, theirs = ({person.removesuffix(" object") for person in each.persons} for each in (one, other))
+    if (mine - theirs and theirs - mine) or (mine ^ theirs) & {"he", "she"}:
+        return f"person: {_listed(mine - theirs)} against {_listed(theirs - mine)}"
+    if {one.persons - {"second"}, other.persons - {"second"}} == {frozenset(("first",)), frozenset(("first object",))}:
+        return "person: I against me"
+    return None
+
+
+def _listed(persons: set[str]) -> str:
+    return ", ".join(sorted(persons)) or "nobody"
+
+
+def _times(one: Question, other: Question, pairs: Mapping[int, int]) -> str | None:
+    if one.times and other.times:
+        differing = one.times ^ other.times
+        if "past" in differing:
+            return "times: only one speaks of the past"
+        if (
+            "future" in differing
+            and one.kind in ("who", "what")
+            and not any(item.mark.key in _SOON for item in one.items)
+        ):
+            return "times: only one speaks of the future"
+    if one.kind in ("who", "what") and not (one.helped or other.helped):
+        return _tense(one.items, other.items, pairs)
+    return None
+
+
+def _tense(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int]) -> str | None:
+    """Without an auxiliary the verb itself tells "who wins" from "who won"."""
+    for here, there in pairs.items():
+        first, second = sorted((one[here].mark.key, other[there].mark.key), key=lambda key: key.endswith("s"))
+        past = first.endswith("ed") or first not in bases(first)
+        if past and second.endswith("s") and not first.endswith("s"):
+            return f"times: {first} against {second}"
+    return None
+
+
+def _prepositions(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int]) -> str | None:
+    """One thing behind two prepositions that are not of one sort: paid by card, paid for a card."""
+    for here, there in pairs.items():
+        if one[here].solid and here and there:
+            before, after = one[here - 1].mark, other[there - 1].mark
+            both = frozenset((before.key, after.key))
+            unlike = both in of.UNLIKE or both == _GOVERNING.get(one[here].mark.kind)
+            if unlike and before.kind == after.kind == "order":
+                shown = one[here].mark.shown, other[there].mark.shown
+                return f"order: {before.key} {shown[0]} against {after.key} {shown[1]}"
+    return None
+
+
+def _order(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int]) -> str | None:
+    """Two things changed places around a third that stayed between them ("A to B", "B to A"), or two neighbours did.
+
+    A phrase moved to the front is no such change: nothing then stands between the two in both.
+    """
+    line = sorted(pairs.items())
+    if all(there < after for (_, there), (_, after) in pairwise(line)):
+        return None
+    ends = [(here, there) for here, there in line if one[here].solid or one[here].mark.kind == "person"]
+    first: tuple[int, int] | None = None  # of those before, the one that comes last in the other question
+    before = 0
+    for here, there in line:
+        while before < len(ends) and ends[before][0] < here:
+            first = max(first or ends[before], ends[before], key=lambda pair: pair[1])
+            before += 1
+        if first and first[1] > there:
+            last = next((after for after, far in ends[before:] if after > here and far < there), None)
+            if last is not None:
+                return _turned(one[first[0]], one[last], " … ")
+    solid = [(here, there) for here, there in line if one[here].solid]
+    for (here, there), (after, far) in pairwise(solid):
+        near = next_solid(one, here) == after and next_solid(other, far) == there
+        if near and not _may_turn((one[here], one[after]), (other[far], other[there])):
+            return _turned(one[here], one[after], " ")
+    return None
+
+
+def _turned(first: Item, second: Item, between: str) -> str:
+    return f"order: {first.mark.shown}{between}{second.mark.shown} the other way round"
+
+
+def _may_turn(here: tuple[Item, Item], there: tuple[Item, Item]) -> bool:
+    """Whether two neighbours may change places: joined by "and", behind a preposition, verb for noun, an adverb."""
+    kinds = {item.mark.kind for item in here}
+    if kinds & {"dates", "negation"} or any(item.mark.key.endswith("ly") for item in here):
+        return True
+    if kinds <= {"numbers", "quotes"}:
+        return False
+    if here[1].after in of.LINKS and there[1].after in of.LINKS:
+        return True
+    if any(item.passive for item in here) != any(item.passive for item in there):
+        return True
+    if any(item.mark.key.endswith("ing") for item in here) != any(item.mark.key.endswith("ing") for item in there):
+        return True
+    return here[1].after in of.PREPOSITIONS or there[1].after in of.PREPOSITIONS
