@@ -43,10 +43,11 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "OPENAI_API_KEY", "OPENAI_BASE_URL", "OLLAMA_HOST", "VLLM_BASE_URL", "VLLM_API_KEY", "TGI_BASE_URL", "TGI_API_KEY",
         "OLLAMA_API_KEY", "WORKBENCH_HOME", "WORKBENCH_PROJECT", "WORKBENCH_MODEL", "WORKBENCH_PROMPTS",
         "WORKBENCH_DATASETS", "WORKBENCH_NOTEBOOKS", "WORKBENCH_REPORTS", "WORKBENCH_AUTHOR", "WORKBENCH_PROGRESS",
-        "WORKBENCH_STATIC",
+        "WORKBENCH_STATIC", "REDIS_URL", "CACHE_URL", "RELEASES_URL", "QDRANT_URL", "QDRANT_API_KEY",
     ):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WORKBENCH_STATIC", "1")
+    monkeypatch.setenv("WORKBENCH_CACHE", "off")  # what needs a store starts one, and stops it
 
 
 def write_dataset(path: Path, count: int = 40) -> Path:

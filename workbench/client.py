@@ -11,10 +11,12 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from workbench import pricing
-from workbench.errors import BadRequestError, CallError, StoppedError
+from workbench.cache.key import cache_key, cacheable, endpoint_identity
+from workbench.errors import BadRequestError, CallError, InputError, StoppedError
 from workbench.records import (
     Call,
     Chunk,
@@ -29,6 +31,7 @@ from workbench.records import (
 from workbench.serving import Embedder, Limiter, Metered, Runtime, Tries, limiter_for, open_runtime
 
 if TYPE_CHECKING:
+    from workbench.cache.exact import ExactCache
     from workbench.calls import CallLog
     from workbench.settings import Settings
 
@@ -37,6 +40,7 @@ __all__ = ["RETRIES", "Client", "Outcome", "stopped"]
 RETRIES = 3
 _CHARS_PER_TOKEN = 4  # to take from a budget before the server has counted
 _USUAL_ANSWER = 256
+_KNOWN_FOR = 60.0  # seconds for which a model's digest is believed
 
 _TOKEN = uuid.uuid4().hex[:16]
 _numbers = itertools.count(1)
@@ -79,15 +83,17 @@ class Outcome:
                 error=type(error).__name__, error_message=message, attempts=self.attempts, **fields,
             )  # fmt: skip
         usage, timing = completion.usage, completion.timing
+        cached = completion.source != "model"  # then all that was measured is of the day when the answer was made
         return Call(
-            call_id=_call_id(), ended_at=timing.started_at + timing.total, model=request.model, kind=request.kind,
+            call_id=_call_id(), ended_at=time.time() if cached else timing.started_at + timing.total,
+            model=request.model, kind=request.kind,
             params=params, model_digest=info.digest if info else None,
             server_version=info.server_version if info else None, request=request.text(), text=completion.text,
             finish_reason=completion.finish_reason, prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens, cached_tokens=usage.cached_tokens,
             reasoning_tokens=usage.reasoning_tokens, latency=timing.total, queued=timing.queued,
             first_token=timing.first_token, loading=timing.loading, truncated=completion.truncated,
-            cost=self.cost, spent=self.cost, source=completion.source,
+            cost=self.cost, spent=0.0 if cached else self.cost, source=completion.source,
             attempts=self.attempts, **fields,
         )  # fmt: skip
 
@@ -113,9 +119,12 @@ class Client:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
+        cache: ExactCache | None = None,
     ) -> None:
         self.settings = settings
         self._log = log
+        self._cache = cache
+        self._identities: dict[str, tuple[str, float]] = {}
         self._runtimes: dict[str, Runtime] = dict(runtimes or {})
         self._limiters: dict[str, Limiter | None] = {}
         self._sleep = sleep
@@ -200,10 +209,17 @@ class Client:
             if not await tries.again(error):
                 return Outcome(None, error, None, tries.count, tries.in_flight)
 
-    async def complete(self, request: Request, *, retries: int = RETRIES, **fields: Any) -> Completion:
-        """Send, log one row, and return the answer or raise the CallError. `fields`: see `records.Call`."""
+    async def complete(
+        self, request: Request, *, retries: int = RETRIES, cached: bool | None = None, **fields: Any
+    ) -> Completion:
+        """Send, log one row, and return the answer or raise the CallError. `fields`: see `records.Call`.
+
+        cached: whether an equal request's answer (of the same `tenant` among the fields) may be served and this one kept; None
+        does so for requests that ask for the same answer each time (temperature 0, or a seed).
+        """
         try:
-            outcome = await self.call(request, retries=retries)
+            key = await self._key(request, cached, fields.get("tenant"))
+            outcome = await (self.call(request, retries=retries) if key is None else self._fetch(request, key, retries))
         except asyncio.CancelledError:
             self._write(stopped().row(request, **fields))
             raise
@@ -213,9 +229,30 @@ class Client:
         assert outcome.completion is not None  # noqa: S101  (for the type checker)
         return outcome.completion
 
-    async def stream(self, request: Request, *, retries: int = RETRIES, **fields: Any) -> AsyncGenerator[Chunk, None]:
+    async def stream(
+        self, request: Request, *, retries: int = RETRIES, cached: bool | None = None, **fields: Any
+    ) -> AsyncGenerator[Chunk, None]:
         """Pieces of text as they come; the last one carries the Completion. Logged once. Sent again as in `call`, as long as no
-        piece has come; raises the CallError."""
+        piece has come; raises the CallError. cached: as in `complete`; an answer from the cache is one piece."""
+        key = await self._key(request, cached, fields.get("tenant"))
+        if key is None or self._cache is None:
+            async with aclosing(self._stream(request, retries, fields)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        async with self._cache.turn(key, request.model, cost=self._cost_of(request.model)) as turn:
+            if turn.found is not None:
+                self._write(Outcome(turn.found, None, self.cost(request.model, turn.found)).row(request, **fields))
+                yield Chunk(turn.found.text, reasoning=turn.found.reasoning)
+                yield Chunk(completion=turn.found)
+                return
+            async with aclosing(self._stream(request, retries, fields)) as chunks:
+                async for chunk in chunks:
+                    if chunk.completion is not None:
+                        await turn.keep(chunk.completion)
+                    yield chunk
+
+    async def _stream(self, request: Request, retries: int, fields: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
         runtime = self.runtime(request.model)
         tries = self._tries(request.model, request.timeout, retries)
         outcome: Outcome | None = None
@@ -292,6 +329,52 @@ class Client:
     def _write(self, row: Call) -> None:
         if self._log is not None:
             self._log.append(row)
+
+    async def _key(self, request: Request, cached: bool | None, tenant: str | None) -> str | None:
+        """The request's name in the cache; None where it is not to be looked up, or cannot be."""
+        if self._cache is None or cached is False or not (cached or cacheable(request)):
+            return None
+        try:
+            return cache_key(request, identity=await self._identity(request.model), tenant=tenant)
+        except (
+            CallError,
+            InputError,
+        ):  # the server does not say what it serves, or the request is no JSON: the call will tell
+            return None
+
+    async def _identity(self, model: str) -> str:
+        """Which weights on which kind of server, asked again after a minute."""
+        known = self._identities.get(model)
+        if known is None or known[1] < self._clock():
+            endpoint = self.settings.endpoint(split_model(model)[0])
+            info = await self.describe(model)
+            known = (endpoint_identity(endpoint.kind, info, endpoint.options), self._clock() + _KNOWN_FOR)
+            self._identities[model] = known
+        return known[0]
+
+    async def _fetch(self, request: Request, key: str, retries: int) -> Outcome:
+        """From the cache, or from the model if it is not there."""
+        assert self._cache is not None  # noqa: S101  (there would be no key)
+        asked: Outcome | None = None
+
+        async def ask() -> Completion:
+            nonlocal asked
+            asked = await self.call(request, retries=retries)
+            if asked.error is not None:
+                raise asked.error
+            assert asked.completion is not None  # noqa: S101  (for the type checker)
+            return asked.completion
+
+        try:
+            completion = await self._cache.fetch(
+                key, request.model, ask, cost=self._cost_of(request.model), patience=request.timeout
+            )
+        except CallError as error:
+            return asked or Outcome(None, error)
+        return asked or Outcome(completion, None, self.cost(request.model, completion))
+
+    def _cost_of(self, model: str) -> Callable[[Completion], float | None]:
+        return partial(self.cost, model)
 
     def _tries(self, model: str, timeout: float, retries: int) -> Tries:
         return Tries(self.limiter(model), timeout, retries, self._clock, self._sleep, self._rng)

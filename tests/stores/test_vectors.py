@@ -337,6 +337,8 @@ async def test_what_the_server_evicts_is_not_found(kv: KeyValue, client: Redis, 
     (payload,) = [name async for name in client.scan_iter(match=f"*:p:{key(3)}")]
     await client.delete(payload)
     assert set(range(25)) - {3} == await everything(store)
+    (mirror,) = store._mirrors.values()
+    assert key(3) not in [name for name, _ in mirror.nearest(vector(1, 0), 99, -1, 0)]
     assert 4 == int((await store.search("c", "s", vector(1, 3)))[0].payload)
 
     (segment,) = [name async for name in client.scan_iter(match="*:2:1")]

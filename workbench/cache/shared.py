@@ -15,11 +15,13 @@ means down or slow the store is left alone until a probe in the background has b
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 from workbench.cache.codec import VERSION
@@ -29,10 +31,10 @@ from workbench.errors import StoreError
 
 if TYPE_CHECKING:
     from workbench.stores.keyvalue import KeyValue
+    from workbench.stores.lane import Lane
 
 __all__ = ["Claim", "FaultError", "FaultKind", "SharedLayer"]
 
-T = TypeVar("T")
 FaultKind = Literal["slow", "down", "full", "broken", "passed_by"]
 """slow: no answer in time. down: no connection. full: no memory left. broken: the server refuses for another reason.
 passed_by: not asked, because it was slow or down a moment ago."""
@@ -96,6 +98,7 @@ class _Link:
 
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(_AT_ONCE)
+        self.lane: Lane | None = None
         self.up = False
         self.begun = False
         self.probe: asyncio.Task[None] | None = None
@@ -131,11 +134,12 @@ class SharedLayer:
 
     async def read(self, scope: Scope, key: str, *, fresh: bool) -> bytes | None:
         """The entry under the scope's epoch. fresh: the epoch is known well enough, else it is asked for too."""
-        name, asked_at = _name(scope, "e", key), self._clock()
+        name = _name(scope, "e", key)
         if fresh:
-            value = await self._do(lambda client: client.get(name), self._deadline)
+            value = await self._do(self._deadline, "GET", name)
         else:
-            value, epoch = await self._do(lambda client: client.mget(name, _epoch(scope)), self._deadline)
+            asked_at = self._clock()
+            value, epoch = await self._do(self._deadline, "MGET", name, _epoch(scope))
             _learn(scope, epoch or NO_EPOCH, asked_at)
         return _under(scope.epoch, value)
 
@@ -143,9 +147,7 @@ class SharedLayer:
         """The entry if there is one; otherwise the lease, unless another holds it. Atomic, so that an answer that has just come
         is not asked for again."""
         keys, asked_at = [_name(scope, "e", key), _epoch(scope), _name(scope, "l", key)], self._clock()
-        epoch, value, holder = await self._do(
-            lambda _: self._kv.run(_CLAIM, keys, [token, self._lease]), 4 * self._deadline
-        )
+        epoch, value, holder = await self._run(_CLAIM, keys, token, self._lease)
         _learn(scope, epoch, asked_at)
         if value is not None:
             return Claim(_under(epoch, value), "none")
@@ -154,27 +156,24 @@ class SharedLayer:
 
     async def renew(self, scope: Scope, key: str, token: str) -> None:
         """Hold the lease for longer."""
-        keys = [_name(scope, "l", key)]
-        await self._do(lambda _: self._kv.run(_RENEW, keys, [token, self._lease]), 4 * self._deadline)
+        await self._run(_RENEW, [_name(scope, "l", key)], token, self._lease)
 
     async def release(self, scope: Scope, key: str, token: str, *, open_for: float = 0.0) -> None:
         """Give the lease back if it is still ours. open_for: seconds for which nobody is to wait for anybody, because the answer
         is not one that is kept."""
-        keys = [_name(scope, "l", key)]
-        await self._do(lambda _: self._kv.run(_RELEASE, keys, [token, int(open_for * 1000)]), 4 * self._deadline)
+        await self._run(_RELEASE, [_name(scope, "l", key)], token, int(open_for * 1000))
 
     async def put(self, scope: Scope, key: str, epoch: bytes, value: bytes, ttl: float) -> None:
         """Keep an entry for `ttl` seconds."""
         if scope.registered != epoch:
-            await self._do(lambda client: client.hset(f"{PREFIX}:scopes", scope.tag, scope.name), 4 * self._deadline)
+            await self._do(4 * self._deadline, "HSET", f"{PREFIX}:scopes", scope.tag, scope.name)
             scope.registered = epoch
         name, milliseconds = _name(scope, "e", key), max(1, int(ttl * 1000))
-        await self._do(lambda client: client.set(name, epoch + value, px=milliseconds), 4 * self._deadline)
+        await self._do(4 * self._deadline, "SET", name, epoch + value, "PX", milliseconds)
 
     async def drop(self, scope: Scope, key: str) -> None:
         """Remove an entry."""
-        name = _name(scope, "e", key)
-        await self._do(lambda client: client.unlink(name), self._deadline)
+        await self._do(self._deadline, "UNLINK", _name(scope, "e", key))
 
     async def clear(self, scope: Scope) -> int:
         """Give the scope a new epoch, and remove its entries; how many there were. Raises StoreError."""
@@ -207,18 +206,15 @@ class SharedLayer:
     async def add_stats(self, day: int, changed: Mapping[str, float]) -> None:
         """Add to the numbers of a day (see `stats`). Raises FaultError."""
         numbers = [item for pair in changed.items() for item in pair]
-        await self._do(
-            lambda _: self._kv.run(_ADD, [f"{PREFIX}:stats:{day}"], [_KEEP_STATS, *numbers]), 4 * self._deadline
-        )
+        await self._run(_ADD, [f"{PREFIX}:stats:{day}"], _KEEP_STATS, *numbers)
 
     async def read_stats(self, days: Iterable[int]) -> list[Mapping[bytes, bytes]]:
         """The numbers of each of these days. Raises FaultError."""
-        names = [f"{PREFIX}:stats:{day}" for day in days]
-
-        async def read(client: Any) -> list[Mapping[bytes, bytes]]:
-            return [await client.hgetall(name) for name in names]
-
-        return await self._do(read, _SHOW)
+        found: list[Mapping[bytes, bytes]] = []
+        for day in days:
+            pairs = await self._do(_SHOW, "HGETALL", f"{PREFIX}:stats:{day}")
+            found.append(pairs if isinstance(pairs, dict) else dict(zip(pairs[::2], pairs[1::2], strict=True)))
+        return found
 
     async def aclose(self) -> None:
         """End what runs in the background of this loop."""
@@ -240,7 +236,17 @@ class SharedLayer:
                 f"the key-value store ({self._kv.address}) failed: {said}. `workbench doctor` says whether it answers."
             ) from None
 
-    async def _do(self, command: Callable[[Any], Awaitable[T]], deadline: float) -> T:
+    async def _run(self, script: str, keys: list[str], *arguments: str | bytes | float) -> Any:
+        from redis.exceptions import NoScriptError
+
+        try:
+            return await self._do(4 * self._deadline, "EVALSHA", _sha1(script), len(keys), *keys, *arguments)
+        except FaultError as fault:
+            if not isinstance(fault.__cause__, NoScriptError):
+                raise
+        return await self._do(4 * self._deadline, "EVAL", script, len(keys), *keys, *arguments)
+
+    async def _do(self, deadline: float, *command: str | bytes | float) -> Any:
         loop = asyncio.get_running_loop()
         link = self._links.get(loop)
         if link is None:
@@ -248,21 +254,23 @@ class SharedLayer:
         if not link.up:
             await self._until_up(link, deadline)
         try:
-            client = await self._kv.client()
             async with link.turn:
                 if not link.up:  # it has failed while we waited for our turn
                     await self._until_up(link, deadline)
+                assert link.lane is not None  # noqa: S101  (for the type checker)
                 async with Deadline(deadline):
-                    return await command(client)
+                    return await link.lane(*command)
         except FaultError:
             raise
-        except Exception as error:  # noqa: BLE001  (whatever it is, it must not reach who asks a model)
-            raise self._fault(link, error) from None
+        except Exception as error:  # whatever it is, it must not reach who asks a model
+            raise self._fault(link, error) from error
 
     def _fault(self, link: _Link, error: Exception) -> FaultError:
         from redis import exceptions
 
         kind: FaultKind
+        if isinstance(error, exceptions.NoScriptError):
+            return FaultError("broken")  # this server has not seen the script yet: no fault
         if isinstance(error, (TimeoutError, exceptions.TimeoutError)):
             kind = "slow"
         elif isinstance(error, exceptions.OutOfMemoryError):
@@ -299,9 +307,15 @@ class SharedLayer:
 
     async def _probe(self, link: _Link) -> None:
         """Connect and ask, with no deadline but the connection's own, so that the next look-ups find open connections."""
+        from workbench.stores.lane import Lane
+
         try:
-            client: Any = await self._kv.client()
-            await asyncio.gather(*(client.ping() for _ in range(4 if link.begun else 1)))
+            client = await self._kv.client()
+            if link.lane is None or link.lane.client is not client:
+                link.lane = Lane(client)
+            lane = link.lane
+            async with asyncio.timeout(_START):
+                await asyncio.gather(*(lane("PING") for _ in range(4 if link.begun else 1)))
             link.up, link.pause = True, _FIRST_PAUSE
         except Exception as error:  # noqa: BLE001  (as in `_do`)
             self._count("down", " ".join(str(error).split()) or type(error).__name__)
@@ -309,6 +323,12 @@ class SharedLayer:
             link.pause = min(2 * link.pause, _LONGEST_PAUSE)
         finally:
             link.probe, link.begun = None, True
+
+
+@lru_cache
+def _sha1(script: str) -> str:
+    """How the server names a script."""
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _name(scope: Scope, kind: str, key: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App, Parameter
 
 from workbench import __version__
-from workbench.cli import bench, compare, demo, doctor, lab, model, prompt, report, serve
+from workbench.cli import bench, compare, demo, doctor, lab, model, prompt, report, serve, stop
 
 __all__ = ["build"]
 
@@ -29,4 +29,5 @@ def build() -> App:
     app.command(prompt.app)
     app.command(report.app)
     app.command(serve.app)
+    app.command(stop.stop)
     return app

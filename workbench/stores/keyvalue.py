@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import hashlib
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
@@ -83,17 +81,6 @@ class KeyValue:
                 held = self._clients.get(loop) or self._open(loop)
         return cast("redis.asyncio.Redis", held[0])
 
-    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | float]) -> Any:
-        """What a Lua script returns, which the server runs without anything in between. In a cluster all keys must share a hash
-        tag. Arguments arrive as text."""
-        from redis.exceptions import NoScriptError
-
-        client: Any = await self.client()
-        try:
-            return await client.evalsha(_sha1(script), len(keys), *keys, *arguments)
-        except NoScriptError:  # this server has not seen it yet
-            return await client.eval(script, len(keys), *keys, *arguments)
-
     def sync(self) -> redis.Redis:
         """A client for code that does not await; any number of threads may use it. StoreError as in `client`."""
         if self._sync is None:
@@ -153,12 +140,6 @@ class KeyValue:
         with self._lock:
             self._clients[loop] = held = (client, closer)
         return held
-
-
-@lru_cache
-def _sha1(script: str) -> str:
-    """How the server names a script."""
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _is_cluster(url: str) -> bool:

@@ -15,7 +15,7 @@ from workbench.cache.guard.vocabulary import ENGLISH, ENGLISH_ALONE
 
 __all__ = ["veto"]
 
-_LONGEST = 4_000  # characters: what is longer is no question, and passes only if it is the same
+_LONGEST = 2_000  # characters: what is longer is no question, and passes only if it is the same
 _ENGLISH = 0.15  # the share of telling words from which on a text is taken for English
 
 

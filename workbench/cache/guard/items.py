@@ -18,6 +18,17 @@ _SILENT = of.words(", . ASK WHETHER HOW CAN MANY LONG")
 _PARTICLES = of.words("on off out up down back away")
 _SHORT_DAYS = of.words("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri")
 _MONTHS = frozenset(of.MONTHS.values())
+# what a word is, if it is several things: the last of these
+_ROLES = {
+    word: role
+    for role, several in (
+        ("weak", of.WEAK), ("quantifiers", of.QUANTIFIERS), ("days", of.DAYS), ("months", of.MONTHS), ("units", of.UNITS),
+        ("order", of.PREPOSITIONS), ("person", of.PERSONS), ("negation", of.NEGATORS),
+    )
+    for word in several
+}  # fmt: skip
+_SMALL = of.words("weak order person")
+_NO_UNITS = of.words("in a us")  # written apart from the number they are words
 _ORDINALS = {word: short for short, word in of.ORDINALS.items()}
 _DAY = re.compile(r"(\d\d?)(?:st|nd|rd|th)")
 _APART = 3  # words that may stand between a verb and its particle: "turn auto renewal off"
@@ -70,7 +81,7 @@ class _Reader:
         if length := self._phrase(place):
             return length
         if word in of.NUMBERS or (word in of.SCALES and place and self._words[place - 1] in ("a", "1")):
-            return self._counted(place)
+            return self._number(place)
         if not (word in of.SCALES and self._multiplied(word, place)):
             self._single(word, place)
         return 1
@@ -87,38 +98,41 @@ class _Reader:
         return self._words[place - 1] if place > 0 else "."
 
     def _single(self, word: str, place: int) -> None:
-        """One word that is part of no phrase: the first of these that it is."""
-        named = word in self._scanned.names
-        before = self.items[-1] if self.items else None
-        counted = before is not None and before.mark.kind == "numbers" and before.place == place - 1
-        small = word in of.PERSONS or word in of.PREPOSITIONS or word in of.WEAK
-        solid = True
-        if word in of.NEGATORS:
-            key, kind = word, "negation"
-        elif word == "a" and self._is_variable(place):
-            key, kind = word, "names"
-        elif counted and word in of.ABBREVIATED_UNITS and word not in ("in", "a", "us"):
-            key, kind = of.ABBREVIATED_UNITS[word], "units"
-        elif small and not self._known:
-            key, kind = word, "words"
-        elif word in of.PERSONS:
-            key, kind, solid = word if word in ("me", "us") else of.PERSONS[word], "person", False
-        elif word in of.PREPOSITIONS:
-            key, kind, solid = {"into": "to", "onto": "to"}.get(word, word), "order", False
-        elif small:
+        """One word that is part of no phrase."""
+        role = _ROLES.get(word, "")
+        if word == "a" and self._is_variable(place):
+            role = "variable"
+        elif role in _SMALL and not self._known:
+            role = ""
+        elif role == "weak" and not self._counted(place):
             return
-        elif word in of.UNITS:
-            key, kind = of.UNITS[word], "units"
-        elif word in of.MONTHS and (word not in _SHORT_DAYS or counted or named or self._before_number(place)):
+        named = word in self._scanned.names
+        key, kind = word, "names" if named or role == "variable" else "words"
+        if word in of.ABBREVIATED_UNITS and word not in _NO_UNITS and self._counted(place):
+            key, kind = of.ABBREVIATED_UNITS[word], "units"
+        elif role == "person":
+            key, kind = word if word in ("me", "us") else of.PERSONS[word], role
+        elif role == "order":
+            key, kind = {"into": "to", "onto": "to"}.get(word, word), role
+        elif role == "units":
+            key, kind = of.UNITS[word], role
+        elif role == "months" and (
+            word not in _SHORT_DAYS or named or self._counted(place) or self._before_number(place)
+        ):
             key, kind = of.MONTHS[word], "dates"
-        elif word in of.DAYS and (word not in _SHORT_DAYS or named):
+        elif role == "days" and (word not in _SHORT_DAYS or named):
             key, kind = of.DAYS[word], "dates"
-        elif word in of.QUANTIFIERS:
-            key, kind = word, "quantifiers"
-        else:
-            key, kind = ("price" if word == "PRICE" else word), "names" if named else "words"
+        elif role in ("negation", "quantifiers"):
+            kind = role
+        elif role == "weak":
+            return
         shown = word.removeprefix("what_").rstrip("^").lower()
-        self._add(Mark(key, kind, shown.capitalize() if named else shown), place, solid=solid)
+        mark = Mark("price" if word == "PRICE" else key, kind, shown.capitalize() if named else shown)
+        self._add(mark, place, solid=kind not in ("person", "order"))
+
+    def _counted(self, place: int) -> bool:
+        """Whether a number stands right before."""
+        return bool(self.items) and self.items[-1].place == place - 1 and self.items[-1].mark.kind == "numbers"
 
     def _is_variable(self, place: int) -> bool:
         """`a` beside an operator or at an end is no article."""
@@ -156,7 +170,7 @@ class _Reader:
                 return there
         return 0
 
-    def _counted(self, place: int) -> int:
+    def _number(self, place: int) -> int:
         """A number in words: twenty five, two hundred and fifty, a thousand."""
         words, end = self._words, place
         total = current = 0
