@@ -1,11 +1,11 @@
 """What a look-up among many vectors of one scope costs in the embedded store, beside faiss on the same vectors in memory.
 
-python benchmarks/cache_vectors.py [--json FILE] [--entries 20000] [--rounds 7]
+python benchmarks/cache_vectors.py [--json FILE] [--entries 20000] [--rounds 15]
 
 Ours is the whole look-up: ask the Valkey (on its unix socket) what other processes have added, search, and fetch the payload if
-there is a hit, as every second look-up here has. The peer is `IndexFlatIP.search` alone, with one thread or its default:
-the faster counts. Rounds alternate; figures are medians, the ratio the median of neighbouring rounds. Then what it costs
-to read a scope into a process, in seconds and memory, and to add to it.
+there is a hit, as every second look-up here has. The peer is `IndexFlatIP.search` alone, with one thread or its default, whichever
+is faster here. The two take turns query by query; figures are medians, the ratio the median of the rounds'. Then what it costs to
+read a scope into a process, in seconds and memory, and to add to it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from common import Claims
 DIMENSIONS = 384  # MiniLM's
 
 
-async def look_ups(claims: Claims, *, entries: int = 20_000, rounds: int = 7, look_ups: int = 60) -> None:
+async def look_ups(claims: Claims, *, entries: int = 20_000, rounds: int = 15, look_ups: int = 60) -> None:
     """Add the claim; print what else there is to know."""
     import faiss
     import numpy as np
@@ -40,7 +40,6 @@ async def look_ups(claims: Claims, *, entries: int = 20_000, rounds: int = 7, lo
     queries[::2] = rows[:: entries // look_ups][: len(queries[::2])]
     index = faiss.IndexFlatIP(DIMENSIONS)
     index.add(rows)
-    threads = faiss.omp_get_max_threads()
 
     with tempfile.TemporaryDirectory() as folder:
         kv = KeyValue(None, Path(folder))
@@ -62,21 +61,22 @@ async def look_ups(claims: Claims, *, entries: int = 20_000, rounds: int = 7, lo
             async def ours(query: Any) -> int:
                 return len(await reader.search("c", "s", query, least=0.95))
 
-            def with_threads(count: int) -> Callable[[Any], Awaitable[int]]:
-                async def peer(query: Any) -> int:
-                    scores, _ = index.search(query[None], 1)
-                    return int(scores[0, 0] >= 0.95)
+            async def peer(query: Any) -> int:
+                scores, _ = index.search(query[None], 1)
+                return int(scores[0, 0] >= 0.95)
 
-                return peer
-
+            speeds = {}
+            for count in {1, faiss.omp_get_max_threads()}:
+                faiss.omp_set_num_threads(count)
+                speeds[count] = statistics.median((await timed(queries, peer))[0])
+            faiss.omp_set_num_threads(min(speeds, key=speeds.__getitem__))
             mine, theirs, ratios = [], [], []
-            for _ in range(rounds):
-                peers = []
-                for count in {1, threads}:
-                    faiss.omp_set_num_threads(count)
-                    peers.append(await median_of(with_threads(count), queries))
-                mine.append(await median_of(ours, queries))
-                theirs.append(min(peers))
+            for number in range(rounds):
+                pair = (ours, peer) if number % 2 else (peer, ours)
+                one, other = await timed(queries, *pair)
+                both = (one, other) if number % 2 else (other, one)
+                mine.append(statistics.median(both[0]))
+                theirs.append(statistics.median(both[1]))
                 ratios.append(mine[-1] / theirs[-1])
         finally:
             await kv.aclose()
@@ -89,15 +89,16 @@ async def look_ups(claims: Claims, *, entries: int = 20_000, rounds: int = 7, lo
     )  # fmt: skip
 
 
-async def median_of(look_up: Callable[[Any], Awaitable[int]], queries: Any) -> float:
-    """Seconds of one look-up; every second one must find something."""
-    seconds, found = [], 0
-    for query in queries:
-        began = time.perf_counter()
-        found += await look_up(query)
-        seconds.append(time.perf_counter() - began)
-    assert found == (len(queries) + 1) // 2
-    return statistics.median(seconds)
+async def timed(queries: Any, *look_ups: Callable[[Any], Awaitable[int]]) -> list[list[float]]:
+    """Seconds of each look-up of each query, one after the other; every second query must find something."""
+    seconds: list[list[float]] = [[] for _ in look_ups]
+    for number, query in enumerate(queries):
+        for look_up, taken in zip(look_ups, seconds, strict=True):
+            began = time.perf_counter()
+            found = await look_up(query)
+            taken.append(time.perf_counter() - began)
+            assert found == (number + 1) % 2
+    return seconds
 
 
 def resident() -> float:
@@ -110,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", type=Path)
     parser.add_argument("--entries", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     claims = Claims()
     asyncio.run(look_ups(claims, entries=options.entries, rounds=options.rounds))

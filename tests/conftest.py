@@ -20,6 +20,7 @@ from aiohttp import web
 from platformdirs import user_cache_path
 
 from workbench import weights
+from workbench.stores.valkey import EmbeddedValkey
 
 if TYPE_CHECKING:
     import redis
@@ -243,3 +244,18 @@ def valkey_of() -> Iterator[Callable[[str], str]]:
             return urls[kind]
 
         yield url
+
+
+@pytest.fixture
+def valkey_home(tmp_path: Path) -> Iterator[Path]:
+    """A home whose embedded Valkey, if the test starts it, is stopped afterwards."""
+    home = tmp_path / "home"
+    yield home
+    EmbeddedValkey(home).stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_valkey_outlives_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    yield
+    for lock in tmp_path_factory.getbasetemp().rglob("valkey/server.lock"):
+        EmbeddedValkey(lock.parent.parent).stop()

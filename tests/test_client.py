@@ -109,6 +109,19 @@ async def test_all_tries_together_take_at_most_twice_the_timeout(project: Path) 
     assert 3 == runtime.calls
 
 
+async def test_waiting_for_another_turn_takes_nothing_of_the_second_try(project: Path) -> None:
+    """Who was refused goes to the end of the queue; however long that is, its next try has its whole time."""
+    (project / "workbench.toml").write_text('[endpoints.fake]\nkind = "scripted"\nrequests_per_minute = 0.5\n')
+    clock = Clock()
+    runtime = Scripted([Rule(error="OverloadedError", times=1), Rule(answer="a", delay=8.0)], sleep=clock.sleep)
+    client = Client(load_settings(project), runtimes={"fake": runtime}, sleep=clock.sleep, clock=clock)
+    outcome = await client.call(chat(model="fake/m", timeout=10.0))
+    assert (None, 2) == (outcome.error, outcome.attempts)
+    assert 120.0 <= clock.now
+    assert outcome.completion is not None
+    assert 100.0 < outcome.completion.timing.queued
+
+
 async def test_a_long_retry_after_ends_a_call_at_once(project: Path) -> None:
     """What cannot be waited for within the deadline is told now and not later."""
     client, runtime, clock = scripted(project, Rule(error="RateLimitError", retry_after=50.0))
@@ -127,6 +140,17 @@ async def test_a_short_retry_after_is_waited_for(project: Path) -> None:
     assert outcome.completion is not None
     assert (3, 3) == (runtime.calls, outcome.attempts)
     assert 6.0 <= clock.now
+
+
+async def test_the_servers_wish_is_never_cut_short(project: Path) -> None:
+    """A wait of five minutes that the deadline allows is waited for, rather than three of one minute that must fail."""
+    client, runtime, clock = scripted(
+        project, Rule(error="RateLimitError", retry_after=300.0, times=1), Rule(answer="a")
+    )
+    outcome = await client.call(chat(model="scripted/m", timeout=600.0))
+    assert outcome.completion is not None
+    assert 2 == runtime.calls
+    assert 300.0 <= clock.now
 
 
 async def test_an_endpoint_without_a_limiter_counts_nobody(project: Path) -> None:
@@ -210,3 +234,15 @@ async def test_embeddings_of_a_double_come_in_order(toml: Any, openai_double: Op
     assert np.float32 == found.vectors.dtype
     assert [4.0, 2.0, 1.0] == found.vectors[:, 0].tolist()
     assert 7 == found.usage.prompt_tokens
+
+
+async def test_embeddings_of_a_double_count_in_the_budget_of_tokens(toml: Any, openai_double: OpenAIDouble) -> None:
+    """As the server counted them, however few were taken for them before."""
+    client = toml("tokens_per_minute = 60")
+    clock = Clock()
+    client = Client(client.settings, sleep=clock.sleep, clock=clock)
+    for _ in range(2):
+        await client.embed("openai/m", ["aaaa", "bb", "c"])
+    await client.aclose()
+    # a burst of 6, and 7 were used: the second one waits until its estimate of 1 is there
+    assert [2.0] == clock.slept

@@ -77,6 +77,7 @@ def test_keys_show_nowhere(tmp_path: Path) -> None:
         ("[endpoints.x]\nkind = 'vllm'", "urls is missing"),
         ("[endpoints.x]\nkind = 'vllm'\nurls = ['ftp://a']", "is not an address"),
         ("[endpoints.x]\nkind = 'vllm'\nurls = ['http://me:pw@a']", "holds a password"),
+        ("[endpoints.x]\nkind = 'vllm'\nurls = ['http://a/v1?key=pw']", "holds a \\? or #.*own variable"),
         ("[endpoints.x]\nkind = 'vllm'\nurls = ['http://a']\nconcurrency = 0", "whole number from 1"),
         ("[endpoints.x]\nkind = 'vllm'\nurls = ['http://a']\nkey = 'k'", "unknown setting 'key'"),
         ("model = ", "not valid TOML"),

@@ -31,6 +31,11 @@ def http_address(text: str, by: str, kind: str = "") -> str:
         raise SettingsError(
             f"{by}: the address holds a password, which would show in logs: put the key into its own variable."
         )
+    if re.search(r"[?#]", path):
+        raise SettingsError(
+            f"{by}: the address holds a ? or #: what follows would not reach the server, and would show in logs. End it with "
+            "the path, and put a key into its own variable."
+        )
     if _is_ip(authority, 6):
         authority = f"[{authority}]"
     parts = re.fullmatch(r"(\[[^][]*\]|[^][:]*)(?::(.*))?", authority)

@@ -188,8 +188,8 @@ class Client:
         """Send once, and again (at most `retries` times, with jittered backoff or the server's Retry-After) if the error is
         one that passes. Never raises a CallError: the outcome holds it. Nothing is logged here.
 
-        One try may take `request.timeout` seconds; all tries and the waits between them at most twice that, from the moment
-        that the endpoint's limiter let the first one through.
+        One try may take `request.timeout` seconds; all tries and the waits between them at most twice that, not counting the
+        time that each try waits for its turn at the endpoint's limiter.
         """
         runtime = self.runtime(request.model)
         tries = self._tries(request.model, request.timeout, retries)
@@ -292,16 +292,18 @@ class Client:
                 "embedded/minilm-l6, ollama/nomic-embed-text or openai/text-embedding-3-small."
             )
         tries = self._tries(model, timeout, retries)
+        tokens = sum(len(text) for text in texts if isinstance(text, str)) // _CHARS_PER_TOKEN
         while True:
-            await tries.begin(0)
+            await tries.begin(tokens)
             found: Embeddings | None = None
             error: CallError | None = None
             try:
-                found = await runtime.embed(texts, name, timeout)
+                found = await runtime.embed(texts, name, tries.left)
             except CallError as raised:
                 error = raised
             finally:
-                tries.end(found or error)
+                used = found.usage.prompt_tokens if found else None
+                tries.end(found or error, 0 if used is None else used - tokens)
             if found is not None:
                 return found
             assert error is not None  # noqa: S101  (for the type checker)

@@ -85,9 +85,8 @@ class Diagnosis:
 async def diagnose(settings: Settings, client: Client, prompts: FilePrompts, calls: CallLog) -> Diagnosis:
     """Check every part; endpoints are asked at the same time, each within ten seconds. Nothing is fetched or started."""
     checks = [_settings(settings), _home(settings), _prompts(settings, prompts), _calls(calls), _weights(settings)]
-    stores, *endpoints = await asyncio.gather(
-        _stores(settings), *(_endpoint(e, settings, client) for e in settings.endpoints.values())
-    )
+    asked = asyncio.gather(*(_endpoint(e, settings, client) for e in settings.endpoints.values()))
+    stores, endpoints = await _stores(settings), await asked
     return Diagnosis((*checks, *stores, *endpoints))
 
 

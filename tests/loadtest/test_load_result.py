@@ -87,6 +87,12 @@ def test_no_winner_where_it_would_be_unfair(other: Cell, why: str) -> None:
     assert f"Which is faster with 4 at once is not said: {why}." == load_test(noisy("a/m", 0.5), other).sentence
 
 
+def test_models_that_say_nothing_are_not_compared() -> None:
+    """Nothing in no time has no ratio."""
+    test = load_test(cell_of(waves(16, tokens=0), "a/m"), cell_of(waves(16, tokens=0), "b/m"))
+    assert "Which is faster with 4 at once is not said: a/m answered with nothing." == test.sentence
+
+
 def test_few_requests_give_a_ratio_without_an_interval() -> None:
     """And say so."""
     test = load_test(cell_of(waves(4), "a/m"), cell_of(waves(4, latency=2.0), "b/m"))

@@ -231,6 +231,20 @@ def test_an_interrupt_leaves_what_there_is(measure: Measure) -> None:
     assert "Nothing was measured." in str(early)
 
 
+def test_an_interrupt_while_the_servers_load_is_read(measure: Measure) -> None:
+    """Between warm-up and measurement nothing of ours is in flight; it ends there all the same."""
+
+    class Metered(Serving):
+        async def metrics(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0.1)
+
+    runtime = Metered()
+    test = measure(runtime, concurrency=[1], requests=64)
+    assert ("interrupted", ()) == (test.stopped, test.cells)
+    assert 2 + 1 == runtime.asked
+
+
 def test_what_is_no_call_error_is_raised(measure: Measure) -> None:
     """A script without a rule is its author's mistake; it ends the test as it is, and no task is left behind."""
     with pytest.raises(errors.InputError, match="no rule of scripted/m"):

@@ -82,6 +82,43 @@ async def test_who_gives_up_waiting_leaves_the_queue_and_passes_a_turn_on() -> N
     assert 0 == limiter.in_flight
 
 
+async def test_who_comes_again_at_once_does_not_take_a_turn_that_was_given() -> None:
+    """A worker whose call is over asks for its next turn before the one that was waiting has begun."""
+    limiter = Limiter(1, 1)
+    most = []
+
+    async def work() -> None:
+        for _ in range(3):
+            began = await limiter.enter()
+            most.append(limiter.in_flight)
+            await asyncio.sleep(0)
+            limiter.leave(began)
+
+    await asyncio.gather(work(), work())
+    assert [1] * 6 == most
+
+
+async def test_an_interrupt_of_all_ends_those_that_wait_too() -> None:
+    """Who was in flight leaves while the others are cancelled already, and not yet out of the queue."""
+    limiter = Limiter(1, 1)
+
+    async def call() -> None:
+        began = await limiter.enter()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            limiter.leave(began, answered=False)
+
+    tasks = [asyncio.create_task(call()) for _ in range(3)]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [asyncio.CancelledError] * 3 == [type(error) for error in found]
+    assert 0 == limiter.in_flight
+    await asyncio.wait_for(limiter.enter(), 5)
+
+
 async def test_it_rises_while_the_server_keeps_its_pace() -> None:
     """Latency that does not rise: additive increase up to the most."""
     clock = Clock()
@@ -153,6 +190,14 @@ async def test_it_never_falls_below_one() -> None:
     assert 1.0 == limiter.limit
 
 
+def test_what_one_run_was_allowed_holds_for_that_run() -> None:
+    """Afterwards the endpoint's own limit is back."""
+    limiter = Limiter(16, 256)
+    with limiter.allow(1):
+        assert (1.0, 1) == (limiter.limit, limiter.most)
+    assert (16.0, 256) == (limiter.limit, limiter.most)
+
+
 async def test_requests_a_minute() -> None:
     """Sixty a minute: a burst of six, then one a second."""
     clock = Clock()
@@ -161,6 +206,26 @@ async def test_requests_a_minute() -> None:
         limiter.leave(await limiter.enter())
     assert 60.0 == pytest.approx(clock.now - 100.0)
     assert 60 == len(clock.slept)
+
+
+async def test_who_is_cancelled_gives_its_budget_back() -> None:
+    """Six hundred that wait for their pace are stopped: the next one need not wait for ten minutes."""
+    clock, asleep = Clock(), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        clock.slept.append(seconds)
+        await asleep.wait()
+
+    limiter = Limiter(1000, 1000, requests=60, clock=clock, sleep=sleep)
+    tasks = [asyncio.create_task(limiter.enter()) for _ in range(606)]
+    await asyncio.sleep(0)
+    assert 600 == len(clock.slept)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    asleep.set()
+    await limiter.enter()
+    assert 1.0 == pytest.approx(clock.slept[-1])
 
 
 async def test_tokens_a_minute_follow_what_was_really_used() -> None:

@@ -52,6 +52,12 @@ async def test_a_stream_is_read_as_ollama_was_recorded(recorded: Make, endpoint:
     assert 0.060323 == answer.timing.decode
 
 
+async def test_an_address_may_be_written_in_capitals(recorded: Make, endpoint: Make) -> None:
+    """HTTP writes a host in small letters; answers are known by their address all the same."""
+    url = serve(recorded).url.replace("127.0.0.1", "LOCALHOST")
+    assert "The box was crushed." == (await ask(ollama_at(endpoint, url, options=LOOSE), OLLAMA)).text
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_raw_completion_goes_to_generate(recorded: Make, endpoint: Make, stream: bool) -> None:
     """The prompt is sent as it is, without the model's template."""

@@ -88,6 +88,16 @@ async def test_an_unknown_model_of_a_recorded_ollama(recorded: Make, endpoint: M
     assert expected == str(caught.value)
 
 
+async def test_an_address_may_be_written_in_capitals(recorded: Make, endpoint: Make) -> None:
+    """What a server says is told from its address, which HTTP writes in its own way."""
+    server = recorded("ollama")
+    server.play("v1_unknown_model")
+    server.play("v1_models")
+    url = server.url.replace("127.0.0.1", "LOCALHOST")
+    with pytest.raises(errors.ModelNotFoundError, match="It has: smollm2:135m"):
+        await ask(OpenAICompatible(endpoint(url, name="ollama", kind="ollama")), replace(OLLAMA, model="ollama/nope"))
+
+
 def error(message: str, **fields: Any) -> str:
     return json.dumps({"error": {"message": message} | fields})
 

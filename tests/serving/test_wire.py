@@ -209,7 +209,15 @@ def test_an_older_stream_of_completions() -> None:
 
 
 @pytest.mark.parametrize(
-    "chunk", [[], {"choices": 3}, {"choices": [{"delta": 3}]}, {"choices": [{"delta": {"tool_calls": 3}}]}]
+    "chunk",
+    [
+        [],
+        {"choices": 3},
+        {"choices": [{"delta": 3}]},
+        {"choices": [{"delta": {"tool_calls": 3}}]},
+        {"choices": [{"delta": {"content": 3}}]},
+        {"choices": [{"delta": {"reasoning": {"a": 1}}}]},
+    ],
 )
 def test_what_is_no_chunk(chunk: Any) -> None:
     """Is an error that shows it."""

@@ -82,7 +82,7 @@ def test_dead_rows_at_the_front_go_when_it_grows() -> None:
         assert min(10, number + 1) == len(found(mirror, number))
     assert mirror.nbytes < 12_000
     assert (LOG, 1000) == mirror.position
-    mirror.extend((LOG, 1000), records(995), 1001, 999)
+    mirror.extend((LOG, 1000), records(995, expires_at=2000), 1001, 999)
     assert 10 == len(found(mirror, 999))
 
 
@@ -98,4 +98,4 @@ def test_the_nearest_of_many() -> None:
     mirror = mirror_of(*range(300, 0, -1))
     assert [1, 2, 3] == found(mirror, most=3)
     assert [] == found(mirror, now=100)
-    assert 1.0 == mirror.nearest(AHEAD * np.float32(1.0000002), 1, 0.9, 0)[0][1]
+    assert 1.0 == mirror_of(0).nearest(AHEAD * np.float32(1.0000002), 1, 0.9, 0)[0][1]

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -192,10 +193,10 @@ class _Runner:
                         continue
                     count = self._plan.concurrency or self._client.runtime(model).concurrency
                     limiter = self._client.limiter(model)
-                    if limiter is not None and self._plan.concurrency:
-                        limiter.allow(self._plan.concurrency)
-                    workers[:] = [asyncio.create_task(self._work(tasks, stop)) for _ in range(count)]
-                    await self._join(workers)
+                    named = self._plan.concurrency
+                    with limiter.allow(named) if limiter is not None and named else nullcontext():
+                        workers[:] = [asyncio.create_task(self._work(tasks, stop)) for _ in range(count)]
+                        await self._join(workers)
         finally:
             self._segment.close()
             self._report("", finished=True)

@@ -54,6 +54,9 @@ def _incomparable(cells: list[Cell]) -> str | None:
         failed = cell.errors.total()
         if failed > _MOST_FAILED * len(cell.samples):
             return f"{failed:,} of the {len(cell.samples):,} requests to {cell.model} failed"
+        lengths = cell.lengths("output_tokens")
+        if lengths is not None and not lengths[2]:
+            return f"{cell.model} answered with nothing"
     return next((why for other in cells[1:] if (why := same_lengths(cells[0], other)) is not None), None)
 
 

@@ -144,6 +144,9 @@ class _Runner:
         for task in self._tasks:
             task.cancel()
 
+    def _halted(self) -> bool:
+        return self._stopped is not None
+
     def _keep(self, **changes: Any) -> None:
         self.result = replace(self.result, **changes)
         self.result.save()
@@ -204,9 +207,11 @@ class _Runner:
             trial = await self._drive(subject, load, requests[:warm], warmup=True)
             if self._stopped is None and trial.silent:
                 return f"it does not answer {load.words}: {trial.last_error}"
-        if self._stopped is not None:
+        if self._halted():
             return None
         before, started_at = await self._server(subject.model), time.time()
+        if self._halted():
+            return None
         async with _Lag(self._clock, self._sleep) as lag:
             trial = await self._drive(subject, load, requests[warm:], warmup=False)
         if not trial.samples:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from workbench.settings import Endpoint
 
-__all__ = ["Connection", "Exchange", "encoded"]
+__all__ = ["Connection", "Exchange", "as_sent", "encoded"]
 
 _TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 _PROBE = 2.0
@@ -36,7 +36,7 @@ _ELSEWHERE = (502, 503, 504)  # of this replica, not of this request: another ma
 
 
 class Connection:
-    """What one endpoint's runtimes send through. bases: one address a replica, without a trailing slash.
+    """What one endpoint's runtimes send through. bases: one address a replica, as `as_sent` writes it.
 
     probe: the path below the server's root that a resting replica is asked for; any answer below 500 means that it is back.
     clock: Unix seconds; monotonic: for how long a replica rests.
@@ -301,6 +301,12 @@ class Exchange:
             async with asyncio.timeout(_DRAIN):
                 async for _ in self._pieces:
                     pass
+
+
+def as_sent(url: str) -> str:
+    """A base address as it stands at the beginning of what is sent there: the host in small letters, no port that is the usual
+    one, no trailing slash."""
+    return str(httpx.URL(url)).rstrip("/")
 
 
 def encoded(body: Mapping[str, Any], model: str) -> bytes:

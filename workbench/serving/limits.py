@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from workbench.errors import CallError, CallTimeoutError, OverloadedError, RateLimitError
@@ -47,8 +48,8 @@ class Limiter:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.limit = float(min(start, most))
-        self.most = most
+        self._usual = float(min(start, most)), most
+        self.limit, self.most = self._usual
         self.in_flight = 0
         self._adaptive = adaptive
         self._clock = clock
@@ -66,17 +67,31 @@ class Limiter:
     def __repr__(self) -> str:
         return f"Limiter({self.limit:.1f} of {self.most} at once, {self.in_flight} in flight, {len(self._waiting)} waiting)"
 
-    def allow(self, count: int) -> None:
-        """So many at once were asked for by name: begin there, and let that be the most."""
+    @contextmanager
+    def allow(self, count: int) -> Iterator[None]:
+        """Within the block so many at once were asked for by name: begin there, and let that be the most."""
         self.limit, self.most = float(count), count
+        try:
+            yield
+        finally:
+            self.limit, self.most = self._usual
 
     async def enter(self, tokens: int = 0) -> float:
-        """Wait for a turn; returns when the call begins, in seconds of the limiter's clock. Each `enter` needs a `leave`."""
-        for bucket, amount in ((self._requests, 1.0), (self._tokens, float(tokens))):
-            if bucket is not None and (wait := bucket.take(amount)) > 0:
-                await self._sleep(wait)
-        if self.in_flight >= int(self.limit) or self._waiting:
-            await self._wait()
+        """Wait for a turn; returns when the call begins, in seconds of the limiter's clock. Each `enter` needs a `leave`,
+        unless it is cancelled: then it gives back what it took of the budgets."""
+        taken: list[tuple[_Bucket, float]] = []
+        try:
+            for bucket, amount in ((self._requests, 1.0), (self._tokens, float(tokens))):
+                if bucket is not None:
+                    taken.append((bucket, amount))
+                    if (wait := bucket.take(amount)) > 0:
+                        await self._sleep(wait)
+            if self.in_flight + self._granted >= int(self.limit) or self._waiting:
+                await self._wait()
+        except BaseException:
+            for bucket, amount in taken:
+                bucket.correct(-amount)
+            raise
         self.in_flight += 1
         return self._clock()
 
@@ -133,7 +148,7 @@ class Limiter:
             if turn.done() and not turn.cancelled():
                 self._granted -= 1
                 self._wake()  # its turn had come: the next one's now
-            else:
+            elif turn in self._waiting:  # `_wake` passes over, and drops, one that is cancelled
                 self._waiting.remove(turn)
             raise
         self._granted -= 1

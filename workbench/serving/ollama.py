@@ -111,7 +111,8 @@ class Ollama(OllamaServer):
                 raise ValueError(f"{len(vectors)} vectors for {len(texts)} texts")
         except (KeyError, TypeError, ValueError) as error:
             raise BadAnswerError(
-                f"{self._name} said 200, but sent no vectors: {error}. Is {model!r} an embedding model?", status=200
+                f"{self._name} said 200, but sent no vectors: {self._faults.hide(str(error))}. Is {model!r} an embedding model?",
+                status=200,
             ) from None
         loading = found.get("load_duration")
         timing = Timing(started_at, total, loading=loading / 1e9 if isinstance(loading, int) else None)

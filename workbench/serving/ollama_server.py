@@ -26,7 +26,7 @@ from workbench.errors import (
 )
 from workbench.records import Health, ModelInfo
 from workbench.running.download import download_bar
-from workbench.serving.connection import Connection, encoded
+from workbench.serving.connection import Connection, as_sent, encoded
 from workbench.serving.faults import is_context_error
 from workbench.serving.limits import most_at_once
 from workbench.serving.ollama_options import defaults
@@ -72,7 +72,7 @@ class OllamaServer:
     ) -> None:
         self.defaults = defaults(endpoint.options, endpoint.name)
         self.concurrency = most_at_once(endpoint)
-        bases = tuple(re.sub(r"/(v1|api)$", "", url.rstrip("/")) for url in endpoint.urls)
+        bases = tuple(as_sent(re.sub(r"/(v1|api)$", "", url.rstrip("/"))) for url in endpoint.urls)
         self.connection = Connection(endpoint, bases, probe="/api/version", clock=clock)
         self._each = {
             base: self.connection if len(bases) == 1 else Connection(endpoint, (base,), clock=clock) for base in bases

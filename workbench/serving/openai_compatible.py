@@ -110,7 +110,8 @@ class OpenAICompatible(OpenAIServer):
                 raise ValueError(f"{len(rows)} vectors for {len(texts)} texts")
         except (KeyError, TypeError, ValueError) as error:
             raise BadAnswerError(
-                f"{self._name} said 200, but sent no vectors: {error}. Is {model!r} an embedding model?", status=200
+                f"{self._name} said 200, but sent no vectors: {self._faults.hide(str(error))}. Is {model!r} an embedding model?",
+                status=200,
             ) from None
         timing = Timing(started_at, total)
         return Embeddings(vectors, usage_of(found.get("usage")), timing, f"{self._name}/{model}")

@@ -12,7 +12,7 @@ import orjson
 
 from workbench.errors import CallError, CallTimeoutError, ConnectError, ModelNotFoundError, SettingsError
 from workbench.records import Health, ModelInfo, ServerMetrics
-from workbench.serving.connection import Connection
+from workbench.serving.connection import Connection, as_sent
 from workbench.serving.limits import most_at_once
 from workbench.serving.prometheus import read_metrics
 
@@ -55,7 +55,7 @@ class OpenAIServer:
         self.concurrency = most_at_once(endpoint)
         self._name = endpoint.name
         self._options = _checked(endpoint)
-        self._bases = tuple(_base(url) for url in endpoint.urls)
+        self._bases = tuple(as_sent(_base(url)) for url in endpoint.urls)
         self.connection = Connection(
             endpoint, self._bases, root=_root if self.kind in _PROBE else lambda base: base,
             probe=_PROBE.get(self.kind, "/models"), clock=clock, monotonic=monotonic,

@@ -12,7 +12,7 @@ from workbench.serving.limits import Limiter
 
 __all__ = ["Tries"]
 
-_LONGEST_WAIT = 60.0
+_LONGEST_BACKOFF = 60.0
 _PATIENCE = 2.0  # times a request's timeout, for all tries and waits together
 _NOTICEABLE = 1e-4  # seconds in our own queue that are worth a note
 _SHORTEST = 0.001
@@ -71,6 +71,8 @@ class Tries:
         self._queued += self._began - waiting
         if self._ends is None:
             self._ends = self._began + _PATIENCE * self._timeout
+        else:
+            self._ends += self._began - waiting  # our own queue is no fault of the server
         self.count += 1
 
     def end(self, result: Completion | Embeddings | CallError | None, tokens: int = 0) -> None:
@@ -84,8 +86,8 @@ class Tries:
         assert self._ends is not None  # noqa: S101  (begin sets it)
         # a deadline that passed has cost all of its time: once more, not three times
         most = min(self._retries, 1) if isinstance(error, CallTimeoutError) else self._retries
-        backoff = min(0.25 * 2.0**self.count, _LONGEST_WAIT) * self._rng.uniform(0.5, 1.0)
-        wait = max(backoff, min(error.retry_after or 0.0, _LONGEST_WAIT))
+        backoff = min(0.25 * 2.0**self.count, _LONGEST_BACKOFF) * self._rng.uniform(0.5, 1.0)
+        wait = max(backoff, error.retry_after or 0.0)
         if not error.retryable or self.count > most or self._clock() + wait >= self._ends:
             return False
         await self._sleep(wait)
@@ -93,10 +95,15 @@ class Tries:
 
     def within(self, request: Request) -> Request:
         """The request with no more time than is left."""
+        left = self.left
+        return replace(request, timeout=left) if left < request.timeout else request
+
+    @property
+    def left(self) -> float:
+        """Seconds that this try may take."""
         if self.count == 1 or self._ends is None:
-            return request
-        left = self._ends - self._clock()
-        return replace(request, timeout=max(left, _SHORTEST)) if left < request.timeout else request
+            return self._timeout
+        return min(self._timeout, max(self._ends - self._clock(), _SHORTEST))
 
     def timed(self, completion: Completion) -> Completion:
         """The completion with the time in our own queue."""

@@ -282,14 +282,18 @@ class StreamedAnswer:
                     self._add_call(call.get("index"), position, call)
                 thought = delta.get("reasoning") or delta.get("reasoning_content")
                 if thought:
+                    if not isinstance(thought, str):
+                        raise TypeError(thought)
                     self._thoughts.append(thought)
                     self.thought = thought
             if choice.get("logprobs"):
                 self._logprobs.extend(logprobs_of(choice["logprobs"]))
             if not text:
                 return ""
+            if not isinstance(text, str):
+                raise TypeError(text)
             self._pieces.append(text)
-            return str(text)
+            return text
         except (KeyError, IndexError, TypeError, AttributeError):
             raise BadAnswerError(
                 f"the server streamed something that is no part of an answer: {str(chunk)[:300]}. "

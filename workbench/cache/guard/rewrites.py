@@ -28,19 +28,23 @@ _HELPER = "(?:is|are|was|were|do|does|did|can|could|should|will|would|has|have|h
 _WH = "(?:how|what|why|when|where|who|if|whether)"
 _SOME = "([^,.]{1,80}?)"
 
-# what must occur in a text for the rule to be worth a try, a pattern, what it becomes; tried in this order
+# words of which one must occur for the rule to be worth a try, a pattern, what it becomes; tried in this order
 _RULES: tuple[tuple[str, str, str], ...] = (
     # contractions that lost their apostrophe
-    ("cannot|cant", r"\b(?:cannot|cant)\b", "can not"),
-    ("dont|snt|dnt|erent|avent|arent", rf"\b({_HELPER})nt\b", r"\1 not"),
+    ("cannot cant", r"\b(?:cannot|cant)\b", "can not"),
+    (
+        "dont doesnt didnt isnt arent wasnt werent hasnt havent hadnt wouldnt couldnt shouldnt",
+        rf"\b({_HELPER})nt\b",
+        r"\1 not",
+    ),
     ("wont", r"\bwont\b", "will not"),
-    ("hats|hows|heres|hos|hens", r"\b(what|how|where|who|that|there|when)s\b", r"\1 is"),
-    ("im|ive|oure", r"\b(i|you)(?:m|ve|re)\b(?! \.)", r"\1"),
-    ("onna", r"\b(?:gonna|wanna)\b", "want to"),
+    ("whats hows wheres whos thats theres whens", r"\b(what|how|where|who|that|there|when)s\b", r"\1 is"),
+    ("im ive youre", r"\b(i|you)(?:m|ve|re)\b(?! \.)", r"\1"),
+    ("gonna wanna", r"\b(?:gonna|wanna)\b", "want to"),
     ("which", r"\bwhich\b", "what"),
     # politeness
     (
-        "thank|thx|cheers",
+        "thanks thank thx cheers",
         (
             r"\b(?:many )?(?:thanks|thank you|thx|cheers)"
             r"(?: (?:so|very) much| a (?:lot|bunch|million)| in advance| again| you| for (?:your|the|any) help)*\b"
@@ -48,12 +52,12 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "",
     ),
     (
-        "regards|apprecia",
+        "regards appreciated",
         r"\b(?:(?:kind|best|warm) regards|(?:any|your) help (?:is|would be) (?:much )?appreciated)\b",
         "",
     ),
     (
-        "hi |hello|hey|hiya|yo |howdy|greetings|dear|good |ing ",
+        "hi hello hey hiya yo howdy greetings dear good morning afternoon evening",
         (
             rf"{_START}(?:hi|hello|hey|hiya|yo|howdy|greetings|dear|good (?:morning|afternoon|evening|day)"
             r"|(?:morning|afternoon|evening)(?= [.,]))"
@@ -62,7 +66,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "",
     ),
     (
-        "question|quick",
+        "question quick one",
         (
             r"\b(?:(?:a |another )?(?:quick|silly|stupid|dumb|simple|random|newbie|small|basic) (?:question|one)"
             r"|(?:one|another) question|i (?:have|had|have got) (?:a|one|another) question)"
@@ -71,7 +75,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "",
     ),
     (
-        "apolog|bother|hop",
+        "apologies bothering bother trouble asking hope hoping",
         (
             rf"{_START}(?:apologies )?(?:for (?:asking|bothering you)|to (?:bother|trouble) you(?: again)?"
             r"|(?:i (?:am )?)?hop(?:e|ing) (?:you are (?:well|doing well)|this finds you well|(?:you|someone) can help(?: me)?))"
@@ -79,20 +83,24 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         ),
         "",
     ),
-    ("help", rf"\b(?:{_CAN_YOU} (?:help|assist)(?: me)?(?: out)?|(?:i )?need (?:some )?help|help)(?= [.,]|$)", ""),
-    ("curio|excuse|pardon", r"\b(?:out of curiosity|(?:i am )?curious|excuse me|pardon me)\b", ""),
-    ("the way|know|mean|guess|think|suppose", r"\b(?:by the way|you know|i (?:mean|guess|think|suppose))\b", ""),
     (
-        "so |ok|yeah|yep|yes|well |right |and |but |oh |now |also |question",
+        "help assist",
+        rf"\b(?:{_CAN_YOU} (?:help|assist)(?: me)?(?: out)?|(?:i )?need (?:some )?help|help)(?= [.,]|$)",
+        "",
+    ),
+    ("curiosity curious excuse pardon", r"\b(?:out of curiosity|(?:i am )?curious|excuse me|pardon me)\b", ""),
+    ("way know mean guess think suppose", r"\b(?:by the way|you know|i (?:mean|guess|think|suppose))\b", ""),
+    (
+        "so ok okay yeah yep yes well right alright and but oh now also question",
         rf"{_START}(?:(?:so|ok|okay|yeah|yep|yes|well|right|alright|and|but|oh|now|question|also)(?: ,)? )+(?=\S)",
         "",
     ),
     # asked through another question
-    ("wonder", r"\b(?:i (?:am |was |have been )?)?wonder(?:ing)?(?: about)?\b", "ASK"),
-    (" know", r"\b(?:(?:do|does|would) )?(?:you|someone|anyone|somebody|anybody) (?:happen to )?know\b", "ASK"),
-    ("idea|clue", r"\b(?:do you have )?any (?:idea|clue)(?: (?:about|on|of))?\b", "ASK"),
+    ("wonder wondering", r"\b(?:i (?:am |was |have been )?)?wonder(?:ing)?(?: about)?\b", "ASK"),
+    ("know", r"\b(?:(?:do|does|would) )?(?:you|someone|anyone|somebody|anybody) (?:happen to )?know\b", "ASK"),
+    ("idea clue", r"\b(?:do you have )?any (?:idea|clue)(?: (?:about|on|of))?\b", "ASK"),
     (
-        "know|find out|learn|understand",
+        "know out learn understand",
         (
             r"\bi (?:would (?:like|love)|want|need|wish|am trying|am looking) to (?:know|understand|find out|learn)"
             r"(?: about)?\b"
@@ -100,7 +108,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "ASK",
     ),
     (
-        "tell|help|remind|advise|inform|let|ask",
+        "tell help remind advise inform let ask",
         (
             rf"\b{_CAN_YOU} (?:tell|help|remind|advise|inform|let) (?:me|us)(?: know| understand)?\b(?: about)?"
             r"|\b(?:can|could|may) i ask(?: you)?\b"
@@ -108,17 +116,17 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "ASK",
     ),
     (
-        "explain|describe|clarify|define|specify",
+        "explain describe clarify define specify",
         rf"\b(?:{_CAN_YOU} |{_START})(?:explain|describe|clarify|define|specify)\b(?: (?:to|for) (?:me|us))?",
         "ASK what_explaining",
     ),
     (
-        "give|show|list|name",
+        "give show list name",
         rf"\b(?:{_CAN_YOU} )?(?:give|show) (?:me|us)\b|\b(?:{_CAN_YOU} |{_START})(?:list|name)(?: for (?:me|us))?\b",
         "ASK what_listing",
     ),
     (
-        "sure|know|figure|work|struggl|understand|forg|confused|remember",
+        "sure know figure work struggling understand get see forgot find confused remember",
         (
             r"\b(?:i (?:am )?)?(?:not sure|do not (?:know|understand|remember|see|get)|can not (?:figure|work|find) out"
             r"|can not (?:remember|understand)|forgot|trying to (?:figure|work|find) out|confused about"
@@ -126,19 +134,19 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         ),
         "ASK",
     ),
-    ("tell|teach|advise|remind|let ", r"\b(?:tell|teach|advise|remind|let) (?:me|us)(?: know)?(?: about)?\b", "ASK"),
+    ("tell teach advise remind let", r"\b(?:tell|teach|advise|remind|let) (?:me|us)(?: know)?(?: about)?\b", "ASK"),
     # of something given; without a number it is another question: "calculate entropy", "what is entropy"
     (
-        "calculate|compute|out",
+        "calculate compute out",
         rf"{_START}(?:calculate|compute|work out|figure out|find out)(?= (?:¤|\d|(?:{'|'.join(NUMBERS)}|{_WH})\b))",
         "ASK",
     ),
-    ("ASK what", rf"\bASK what_\w+ (?={_WH}\b)", "ASK "),
+    ("what_explaining what_listing", rf"\bASK what_\w+ (?={_WH}\b)", "ASK "),
     ("ASK", r"\bASK (?:what_\w+ )?ASK\b", "ASK"),
-    ("ASK", r"\bASK (?:if|whether)\b", "ASK WHETHER"),
+    ("if whether", r"\bASK (?:if|whether)\b", "ASK WHETHER"),
     # can I
     (
-        "is there|are there",
+        "there",
         (
             r"\b(?:is|are) there (?:a|an|any|some) (?:ways?|method|possibility|option|chance|means)(?: for (?:me|us|someone))?"
             r"(?: to| of| that i can| i can| i could)?\b"
@@ -146,18 +154,18 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "CAN",
     ),
     (
-        "is it|would it|will it",
+        "it",
         (
             r"\b(?:is|would|will) it (?:be )?(?:possible|ok|okay|alright|all right|fine|acceptable|permitted|allowed"
             rf"|permissible|feasible){_FOR_ME}(?: to| if i| that i| i)?\b"
         ),
         "CAN",
     ),
-    ("able|allowed|permitted", r"\b(?:am|are) (i|we|you|users|people) (?:able|allowed|permitted) to\b", r"can \1"),
+    ("able allowed permitted", r"\b(?:am|are) (i|we|you|users|people) (?:able|allowed|permitted) to\b", r"can \1"),
     # must I
-    ("required|oblig", r"\b(?:am|are) (i|we) (?:required|obliged|obligated) to\b", r"do \1 need to"),
+    ("required obliged obligated", r"\b(?:am|are) (i|we) (?:required|obliged|obligated) to\b", r"do \1 need to"),
     (
-        "is it",
+        "necessary mandatory compulsory required obligatory essential",
         (
             r"\bis it (?:necessary|mandatory|compulsory|required|obligatory|essential)"
             r"(?: for (?:me|us)| that i)?(?: to)?\b"
@@ -165,16 +173,16 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "do i need to",
     ),
     (
-        "must|have to|has to|got to|needs to|required to|obliged to",
+        "must have has got needs required obliged",
         r"\b(?:must|have to|has to|got to|needs to|required to|obliged to)\b",
         "need to",
     ),
-    ("need to", r"^need to (i|we)\b", r"do \1 need to"),
-    ("need to", r"\bneed to (i|we)\b", r"\1 need to"),
-    ("ought|is it", r"\b(?:ought i to|is it (?:a good idea|advisable|recommended|wise)(?: for me)? to)\b", "should i"),
+    ("need", r"^need to (i|we)\b", r"do \1 need to"),
+    ("need", r"\bneed to (i|we)\b", r"\1 need to"),
+    ("ought it", r"\b(?:ought i to|is it (?:a good idea|advisable|recommended|wise)(?: for me)? to)\b", "should i"),
     # how do I
     (
-        "what",
+        "way ways step steps process procedure method methods instructions approach technique",
         (
             rf"\bwhat {_BE} (?:the |a |some |my )?(?:best |right |correct |proper |usual |good |recommended |exact )?"
             r"(?:ways?|steps?|process|procedure|methods?|instructions|approach|technique)"
@@ -185,7 +193,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     ("way", rf"\b(?:in )?what way {_DO} {_I}\b", "HOW"),
     ("steps", r"\bwhat steps (?:do|should|can) i (?:need to )?(?:take|follow) to\b", "HOW"),
-    ("do to|do in order", rf"\bwhat {_DO} {_I} (?:need to )?do (?:in order )?to\b", "HOW"),
+    ("do", rf"\bwhat {_DO} {_I} (?:need to )?do (?:in order )?to\b", "HOW"),
     (
         "how",
         (
@@ -202,10 +210,10 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         ),
         "HOW",
     ),
-    ("HOW", r"\bHOW like\b", "HOW"),
+    ("like", r"\bHOW like\b", "HOW"),
     # wants
     (
-        "want|like|love|wish|trying|looking|hop|plan|intend|need|tried",
+        "want like love wish trying looking hope hoping plan intend need tried",
         (
             rf"{_START}(?:i|we) (?:would (?:like|love)|want|wish|am trying|are trying|am looking|hope|am hoping|plan|intend"
             r"|need|tried) to\b"
@@ -213,7 +221,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "",
     ),
     (
-        " you ",
+        "translate write summarize summarise draft rewrite convert generate proofread",
         (
             r"\b(?:can|could|will|would) you"
             r" (?=(?:translate|write|summarize|summarise|draft|rewrite|convert|generate|proofread)\b)"
@@ -221,35 +229,35 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "",
     ),
     # prices
-    ("how much", r"\bhow much (?:money )?(?:(?:does|do|would|will) )?(?:it )?cost\b(?: to)?", "what is PRICE"),
+    ("cost", r"\bhow much (?:money )?(?:(?:does|do|would|will) )?(?:it )?cost\b(?: to)?", "what is PRICE"),
     (
-        "how much|what",
+        "cost charge pay owe be",
         (
             r"\b(?:how much|what) (?:does|do|would|will) (?:it cost|you charge|they charge|i pay|i owe|we pay|you pay|it be)"
             r"(?: (?:for|to))?\b"
         ),
         "what is PRICE",
     ),
-    (" cost", rf"\b(?:how much|what) (?:does|do|would|will) {_SOME} costs?\b", r"what is PRICE \1"),
-    (" costs", rf"\b(?:how much|what) {_SOME} costs\b", r"what is PRICE \1"),
-    (" cost", rf"\b(?:how much|what) did {_SOME} costs?\b", r"what was PRICE \1"),
-    ("how much w", r"\bhow much (?:was|were)\b", "what was PRICE"),
-    ("how much", r"\bhow much (?:is|are|for|will it be|would it be)\b", "what is PRICE"),
+    ("cost costs", rf"\b(?:how much|what) (?:does|do|would|will) {_SOME} costs?\b", r"what is PRICE \1"),
+    ("costs", rf"\b(?:how much|what) {_SOME} costs\b", r"what is PRICE \1"),
+    ("cost costs", rf"\b(?:how much|what) did {_SOME} costs?\b", r"what was PRICE \1"),
+    ("much", r"\bhow much (?:was|were)\b", "what was PRICE"),
+    ("much", r"\bhow much (?:is|are|for|will it be|would it be)\b", "what is PRICE"),
     (
         "charged",
         r"\bhow much (?:will|would|do|am|are) i (?:be |get |being )?charged(?: (?:for|to))?\b",
         "what is PRICE",
     ),
     (
-        "price|cost|charge|fee",
+        "price prices cost costs charge charges fee fees",
         rf"\bwhat {_BE} the (?:total |full )?(?:price|cost|charge|fee)s?(?: (?:of|for|to))?\b",
         "what is PRICE",
     ),
     # measures
-    ("many|number", rf"\b(?:how many|what {_BE} the (?:total )?number of)\b", "MANY"),
+    ("many number", rf"\b(?:how many|what {_BE} the (?:total )?number of)\b", "MANY"),
     ("MANY", r"\b(?:are|is) there\b", ""),
     (
-        "how long",
+        "long",
         (
             r"\bhow long (?:(?:does|do|did|will|would|is|are|was)(?: it)?(?: (?:take|taking))?"
             rf"|it (?:will |would )?(?:takes?|took)){_FOR_ME}(?: (?:to|for|until))?\b"
@@ -257,7 +265,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "LONG",
     ),
     (
-        "time|duration|length",
+        "time duration length",
         (
             rf"\b(?:how much time (?:does|do|will)(?: it)?(?: take)?{_FOR_ME}(?: to| for)?"
             rf"|what {_BE} the (?:duration|length) of)\b"
@@ -265,83 +273,95 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "LONG",
     ),
     ("LONG", rf"(?<=LONG ){_SOME} (?:takes?|last)\b", r"\1"),
-    ("how ", r"\bhow (?:tall|high)\b", "what is height"),
-    ("how h", r"\bhow heavy\b", "what is weight"),
-    ("how old", r"\bhow old\b", "what is age"),
-    ("how far", r"\bhow far\b", "what is distance"),
-    ("how ", r"\bhow (?:big|large)\b", "what is size"),
-    ("how d", r"\bhow deep\b", "what is depth"),
-    ("how w", r"\bhow wide\b", "what is width"),
-    ("how f", r"\bhow fast\b", "what is speed"),
-    ("how ", r"\bhow (?:often|frequently)\b", "what is frequency"),
+    ("tall high", r"\bhow (?:tall|high)\b", "what is height"),
+    ("heavy", r"\bhow heavy\b", "what is weight"),
+    ("old", r"\bhow old\b", "what is age"),
+    ("far", r"\bhow far\b", "what is distance"),
+    ("big large", r"\bhow (?:big|large)\b", "what is size"),
+    ("deep", r"\bhow deep\b", "what is depth"),
+    ("wide", r"\bhow wide\b", "what is width"),
+    ("fast", r"\bhow fast\b", "what is speed"),
+    ("often frequently", r"\bhow (?:often|frequently)\b", "what is frequency"),
     # when, where, why, what
     (
-        "what",
+        "time date hour day month year",
         (
             r"\b(?:at |on |in )?what (time|date|hour|day|month|year)"
             rf"(?= (?:{_HELPER}|the|my|your|it|i|you|we|they)\b)"
         ),
         r"when what_\1",
     ),
-    ("what", r"\b(?:at |in )?what (?:place|location)\b", "where"),
+    ("place location", r"\b(?:at |in )?what (?:place|location)\b", "where"),
     (
-        "how come|reason|why is it",
+        "how reason reasons why",
         r"\b(?:how come|for what reason|why is it that|what (?:is|are) the reasons? (?:why|for|that|behind))\b",
         "why",
     ),
     ("where", r"\bwhere (?:can|do|could|would|should|might) i (?:find|locate|see)\b", "where is"),
     ("means", rf"\bwhat {_SOME} means\b", r"what is \1"),
-    ("the meaning", r"\bwhat (?:is|are) the meanings? of\b", "what is"),
-    ("what", rf"\bwhat does {_SOME} (?:mean|stand for|refer to)\b", r"what is \1"),
-    ("what", r"\bwhat (city|country|person|place|company|team|language)(?= (?:is|was|are|were)\b)", r"what what_\1"),
-    ("what", rf"\bwhat (person|country|team|company|people)(?= (?!{_HELPER}\b))", r"who what_\1"),
+    ("meaning meanings", r"\bwhat (?:is|are) the meanings? of\b", "what is"),
+    ("mean for to", rf"\bwhat does {_SOME} (?:mean|stand for|refer to)\b", r"what is \1"),
+    (
+        "city country person place company team language",
+        r"\bwhat (city|country|person|place|company|team|language)(?= (?:is|was|are|were)\b)",
+        r"what what_\1",
+    ),
+    (
+        "person country team company people",
+        rf"\bwhat (person|country|team|company|people)(?= (?!{_HELPER}\b))",
+        r"who what_\1",
+    ),
     ("if", r"\bwhat (?:will |would )?happens? if\b|\bwhat if\b", "what happen if"),
     # small things
     ("got", r"\b(?:have|has) (you|we|they|i|he|she|it) got\b", r"do \1 have"),
     ("got", r"\b(have|has) got\b", r"\1"),
-    ("get|got", r"\b(?:get|gets|got|getting) (?=\w+ed\b)", ""),
+    ("get gets got getting", r"\b(?:get|gets|got|getting) (?=\w+ed\b)", ""),
     ("have", r"\b(can|could|may) (i|we) have (?=(?:a|an|the|some|my|your)\b)", r"\1 \2 get "),
-    ("able to|fail|longer", r"\b(?:no longer|unable to|not able to|(?:fail|fails|failed|failing) to)\b", "not"),
-    ("going to", r"\b(?:is|are|am) ([^,.]{1,60}?) going to\b(?! (?:the|a|my)\b)", r"will \1"),
-    (" of ", r"\bwhat (?:kinds?|types?|sorts?) of\b", "what"),
-    (" of ", r"\b(one|some|any|all|none|each) of (?=the|my|your|these|those)", r"\1 "),
-    (" one", r"\b(what|this|that|the|another|any|every|each|no|same|right|wrong|new|old|best|good) one\b", r"\1"),
-    ("number|no ", r"\b(?:number|no) (?=¤)", ""),
-    ("format", r"\b(?:in|as|to) (\S+) format\b", r"to \1"),
-    ("the age of", r"\bthe age of (?=¤)", ""),
     (
-        "day|week|month|year|hour|minute|night|person",
+        "longer unable able fail fails failed failing",
+        r"\b(?:no longer|unable to|not able to|(?:fail|fails|failed|failing) to)\b",
+        "not",
+    ),
+    ("going", r"\b(?:is|are|am) ([^,.]{1,60}?) going to\b(?! (?:the|a|my)\b)", r"will \1"),
+    ("kind kinds type types sort sorts", r"\bwhat (?:kinds?|types?|sorts?) of\b", "what"),
+    ("of", r"\b(one|some|any|all|none|each) of (?=the|my|your|these|those)", r"\1 "),
+    ("one", r"\b(what|this|that|the|another|any|every|each|no|same|right|wrong|new|old|best|good) one\b", r"\1"),
+    ("number no", r"\b(?:number|no) (?=¤)", ""),
+    ("format", r"\b(?:in|as|to) (\S+) format\b", r"to \1"),
+    ("age", r"\bthe age of (?=¤)", ""),
+    (
+        "day week month year hour minute night person",
         r"\b(?:each|every|per|a) (day|week|month|year|hour|minute|night|person)\b",
         r"each_\1",
     ),
-    ("annu|yearly", r"\b(?:annually|yearly|per annum)\b", "each_year"),
-    ("right now|moment|present|as of|these", r"\b(?:right now|at the moment|at present|as of now|these days)\b", "now"),
+    ("annually yearly per", r"\b(?:annually|yearly|per annum)\b", "each_year"),
+    ("now moment present these", r"\b(?:right now|at the moment|at present|as of now|these days)\b", "now"),
     ("during", r"\bduring\b", "in"),
-    ("in the event", r"\bin the event (?:that|of)\b", "if"),
-    ("order to|so as to", r"\b(?:in order|so as) to\b", "to"),
-    ("because of|due to|owing to|account of", r"\b(?:because of|due to|owing to|on account of)\b", "because"),
-    ("as well as", r"\bas well as\b", "and"),
-    ("lot", r"\b(?:a )?lots? of\b", "many"),
-    ("couple of", r"\b(?:a )?couple of\b", "2"),
-    ("too m", r"\btoo (?:much|many)\b", "excess"),
-    ("or not", r"\bor not\b", ""),
-    (" the us", r"\b(in|to|from|of|within|across|around) the us\b", r"\1 usa"),
+    ("event", r"\bin the event (?:that|of)\b", "if"),
+    ("order so", r"\b(?:in order|so as) to\b", "to"),
+    ("because due owing account", r"\b(?:because of|due to|owing to|on account of)\b", "because"),
+    ("well", r"\bas well as\b", "and"),
+    ("lot lots", r"\b(?:a )?lots? of\b", "many"),
+    ("couple", r"\b(?:a )?couple of\b", "2"),
+    ("too", r"\btoo (?:much|many)\b", "excess"),
+    ("or", r"\bor not\b", ""),
+    ("us", r"\b(in|to|from|of|within|across|around) the us\b", r"\1 usa"),
     ("clock", r"\bo clock\b", ""),
 )
 
 
 @cache
-def _compiled() -> tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]:
-    return tuple((tuple(needs.split("|")), re.compile(pattern), new) for needs, pattern, new in _RULES)
+def _compiled() -> tuple[tuple[frozenset[str], re.Pattern[str], str], ...]:
+    return tuple((words(needs), re.compile(pattern), new) for needs, pattern, new in _RULES)
 
 
 def rewritten(text: str) -> str:
     """The text after all rules."""
+    present = set(text.split())
     for needs, pattern, new in _compiled():
-        for need in needs:
-            if need in text:
-                text, count = pattern.subn(new, text)
-                if count:
-                    text = " ".join(text.split())
-                break
+        if not needs.isdisjoint(present):
+            text, count = pattern.subn(new, text)
+            if count:
+                split = text.split()
+                text, present = " ".join(split), set(split)
     return text

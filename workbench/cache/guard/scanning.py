@@ -47,7 +47,7 @@ _PLAIN = str.maketrans(
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\u00ad\u200b-\u200f\u2060\ufeff\ufe0f]")
 _QUOTED = re.compile(r"```(.+?)```|`([^`]+)`|\"([^\"]+)\"|(?<![\w'])'([^']+)'(?![\w'])", re.DOTALL)
 _PIECE = r"""
-    (?P<word>[A-Z]?[a-z]+(?=[\s,?!;:)]|\.?(?:\s|$)))
+    (?P<word>[A-Z]?[a-z]+(?=[\s,?!;)]|[.:]?(?:\s|$)))
   | (?P<quote>\x02\d+\x03)
   | (?P<code>
         (?:https?|ftps?|wss?|s3|file|ssh|git)://[^\s,;)\]]+ | www\.[^\s,;)\]]+ | [\w.+-]++@[\w-]+\.[\w.-]*\w
@@ -81,7 +81,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _SHORTENED = {"'re": "are", "'ve": "have", "'ll": "will", "'m": "am", "'d": "would"}
 _NOT = {"ca": "can", "wo": "will", "sha": "shall", "ai": "is"}
 _IS = words("what how where who when why that there here it he she")
-_ACCENTED = 4  # letters: in shorter words an accent tends to make another word
+_ACCENTED = 3  # letters: in shorter words an accent tends to make another word
 _MAGNITUDES = {"k": 1_000, "bn": 10**9, "b": 10**9, "m": 10**6, "mn": 10**6, "tn": 10**12}
 _IGNORED = words("- / … · • ‹ › ¿ ¡ © ® ™")
 _UPPER_ONLY = {"US": "usa", "IT": "it^", "WHO": "who^"}
@@ -114,7 +114,8 @@ def scan(text: str, quotes: Iterable[str]) -> Scanned:
     letters = _LETTERS.findall(text)
     upper = sum(map(str.isupper, letters))
     shouted = upper == len(letters) or (upper > 3 and 2 * upper > len(letters))
-    titled = sum(word[0].isupper() for word in letters) > 0.6 * len(letters)
+    longer = [word for word in letters if len(word) > 1 and not word.isupper()]
+    titled = sum(word[0].isupper() for word in longer) > 0.6 * len(longer)
     starts = True
     for match in _pieces().finditer(text):
         kind, raw = match.lastgroup, match.group()
@@ -149,6 +150,8 @@ def _word(found: Scanned, raw: str, *, names: bool, cased: bool) -> None:
         found.words.append(_UPPER_ONLY[raw])
         return
     word = raw.lower()
+    if names and raw == "A":  # of A and B; no article
+        word = "a^"
     if "'" in word:
         word = _contracted(found, word)
     elif word == "may" and _is_month(found.words, named=names and raw == "May"):

@@ -62,7 +62,7 @@ LINKS = words("and or , vs versus between")
 # before one of these a small word is the name of something: a "for" loop, the "in" operator
 KEYWORDS = words("for while if do in is not and or as with when where")
 SYNTAX = words("loop loops statement statements operator operators keyword keywords clause clauses")
-NEGATORS = words("not no never without nor neither unable")
+NEGATORS = words("not no non never without nor neither unable")
 QUANTIFIERS = words("all some any none every each both either few many most only several half whole entire")
 # may stand in one of the questions alone
 LIGHT = words("""
