@@ -6,7 +6,7 @@ A pair of questions is a should-hit if one answer serves both, else a trap. A th
 (embedded MiniLM, int8) is at least so much; with the guard, only if it has no veto. Two sets of pairs:
 
 - development: the 600 of fow-cache (Mabon ap Gwyn, CC BY 4.0), which the guard was developed with. A labelled pair whose
-  answer depends on the application counts as labelled.
+  answer depends on the application counts as it is labelled.
 - held out: data/cache_pairs.jsonl, written by someone who has not read the guard; nobody tunes to it.
 
 Intervals are Wilson's, 95%. The peers' defaults need an embedder from a hub and, for redisvl, a Redis with its search
@@ -36,12 +36,19 @@ THRESHOLDS = (0.80, 0.82, 0.84, 0.86, 0.88, 0.90, 0.91, 0.92, 0.93, 0.94, 0.95, 
 HELD_OUT = HERE / "data" / "cache_pairs.jsonl"
 # (should-hits served, traps served): the README of fow-cache 0.1.0, each library as it ships
 MEASURED_EARLIER = {"redisvl, langcache-embed-v1": (0.51, 0.11), "GPTCache 0.1.44": (0.81, 0.81)}
-LONG = (
-    "Hi there, could you please tell me how long it usually takes to transfer £250.50 from my savings account at Barclays to "
-    "my current account when I use the mobile app on a Sunday evening in December? Thanks",
-    "How long does it take to transfer £250.50 from my savings account at Barclays to my current account if I use the mobile "
-    "application on a Sunday evening in December, please? Thank you very much in advance!",
-)
+LONG = [
+    f"{begin} to transfer £250.50 from my savings account at Barclays to my current account {end}"
+    for begin, end in (
+        (
+            "Hi there, could you please tell me how long it usually takes",
+            "when I use the mobile app on a Sunday evening in December? Thanks",
+        ),
+        (
+            "How long does it take",
+            "if I use the mobile application on a Sunday evening in December, please? Thank you very much in advance!",
+        ),
+    )
+]
 
 
 @dataclass
@@ -139,22 +146,22 @@ def claim(claims: Claims, name: str, pairs: Sequence[Pair]) -> None:
 
 
 async def speed(client: Client, claims: Claims, rounds: int = 30) -> None:
-    """The guard on two questions of 200 characters, beside embedding one of them. Rounds alternate; medians, ms."""
+    """The guard on two questions of 200 characters, beside embedding one of them: CPU ms; rounds alternate; medians."""
     from workbench.cache.guard import veto
 
     assert veto(*LONG) is None
     ours, peer, ratios = [], [], []
     for _ in range(rounds):
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(10):
             veto(*LONG)
-        ours.append((time.perf_counter() - began) * 100)
-        began = time.perf_counter()
+        ours.append((time.process_time() - began) * 100)
+        began = time.process_time()
         await client.embed(EMBEDDER, [LONG[0]])
-        peer.append((time.perf_counter() - began) * 1000)
+        peer.append((time.process_time() - began) * 1000)
         ratios.append(ours[-1] / peer[-1])
     claims.add(
-        "the guard on two questions of 200 characters, ms", statistics.median(ours), statistics.median(peer),
+        "the guard on two questions of 200 characters, CPU ms", statistics.median(ours), statistics.median(peer),
         "embedding one of them", statistics.median(ratios), "< 1 ms", holds=statistics.median(ours) < 1,
     )  # fmt: skip
 

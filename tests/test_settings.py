@@ -75,6 +75,8 @@ def test_keys_show_nowhere(tmp_path: Path) -> None:
         ("home = ''", "must be a folder"),
         ("[endpoints.x]\nkind = 'vlm'", "must be one of"),
         ("[endpoints.x]\nkind = 'vllm'", "urls is missing"),
+        ("[endpoints.x]\nkind = 'vllm'\nurl = ['http://a']", r"\]: url = \['http://a'\] must be one address"),
+        ("[endpoints.x]\nkind = 'vllm'\nurls = 'http://a'", "urls = 'http://a' must be a list"),
         ("[endpoints.x]\nkind = 'vllm'\nurls = ['ftp://a']", "is not an address"),
         ("[endpoints.x]\nkind = 'vllm'\nurls = ['http://me:pw@a']", "holds a password"),
         ("[endpoints.x]\nkind = 'vllm'\nurls = ['http://a/v1?key=pw']", "holds a \\? or #.*own variable"),

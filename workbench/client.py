@@ -29,6 +29,7 @@ from workbench.records import (
     split_model,
 )
 from workbench.serving import Embedder, Limiter, Metered, Runtime, Tries, limiter_for, open_runtime
+from workbench.serving.connection import Connection
 
 if TYPE_CHECKING:
     from workbench.cache.exact import ExactCache
@@ -179,6 +180,11 @@ class Client:
         settings = self.settings.endpoints.get(endpoint)
         parts = (self.runtime(model).kind, *(settings.urls if settings else ()), info.server_version or "")
         return replace(info, origin=" ".join(parts))
+
+    def lost(self, model: str) -> dict[str, int]:
+        """Calls that each replica of this model's endpoint failed so far; empty where there are none."""
+        connection = getattr(self.runtime(model), "connection", None)
+        return connection.replicas.lost() if isinstance(connection, Connection) and len(connection.bases) > 1 else {}
 
     async def health(self, endpoint: str) -> Health:
         """Does this endpoint answer?"""

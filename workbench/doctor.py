@@ -190,4 +190,26 @@ async def _endpoint(endpoint: Endpoint, settings: Settings, client: Client) -> C
         fix = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return Check(part, chosen, endpoint.by, broken, "does not answer", fix=fix)
     ok = True if health.ok else broken
-    return Check(part, chosen, endpoint.by, ok, health.detail, health.version, "" if health.ok else health.fix)
+    detail = health.detail + (await _load(endpoint.name, client) if health.ok else "")
+    return Check(part, chosen, endpoint.by, ok, detail, health.version, "" if health.ok else health.fix)
+
+
+async def _load(endpoint: str, client: Client) -> str:
+    """What the server says of its load, as an addition to a line; empty where it does not say."""
+    try:
+        async with asyncio.timeout(_TIMEOUT / 5):
+            found = await client.metrics(endpoint)
+    except (TimeoutError, WorkbenchError):
+        return ""
+    if found is None:
+        return ""
+    parts = [
+        f"{count:.0f} {name}"
+        for name, count in (("running", found.running), ("waiting", found.waiting))
+        if count is not None
+    ]
+    if found.cache_use is not None:
+        parts.append(f"KV cache {found.cache_use:.0%} in use")
+    if found.prefix_hits is not None and found.prefix_queries:
+        parts.append(f"{found.prefix_hits / found.prefix_queries:.0%} of prompt tokens found in the prefix cache")
+    return "".join(f", {part}" for part in parts)

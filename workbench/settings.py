@@ -302,7 +302,11 @@ def _endpoint(name: str, table: Any, layers: _Layers, base: Endpoint | None) -> 
         raise SettingsError(f"{where}: kind = {kind!r} must be one of {', '.join(_KINDS)}.")
     urls = table.get("urls", [table["url"]] if "url" in table else None)
     if urls is not None and (not isinstance(urls, list) or not all(isinstance(item, str) and item for item in urls)):
-        raise SettingsError(f"{where}: urls = {urls!r} must be a list of addresses such as ['http://gpu-a:8000'].")
+        if "urls" in table:
+            raise SettingsError(f"{where}: urls = {urls!r} must be a list of addresses such as ['http://gpu-a:8000'].")
+        raise SettingsError(
+            f"{where}: url = {table['url']!r} must be one address such as 'http://gpu-a:8000'; urls takes a list of them."
+        )
     if not urls and not (base and base.urls) and kind not in ("embedded", "scripted"):
         raise SettingsError(f"{where}: urls is missing: say where the server is, such as urls = ['http://gpu-a:8000'].")
     concurrency = table.get("concurrency")

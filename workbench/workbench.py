@@ -238,7 +238,12 @@ class Workbench:
             scorers=[as_scorer(item) for item in scorers], margin=margin, control=control, repeats=repeats, seed=seed,
             level=level, guardrails=guardrails, concurrency=concurrency, timeout=timeout,
             cost=self._cost, typical=self.calls.typical, workers=self.client.concurrency,
+            budget=self._budget,
         )  # fmt: skip
+
+    def _budget(self, model: str) -> tuple[float | None, float | None]:
+        endpoint = self.settings.endpoint(split_model(model)[0])
+        return endpoint.requests_per_minute, endpoint.tokens_per_minute
 
     def _cost(self, model: str, usage: Usage) -> float | None:
         from workbench.pricing import call_cost

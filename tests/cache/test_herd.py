@@ -37,7 +37,7 @@ def test_known_failure_50_equal_requests_make_47_calls(valkey_home: Path) -> Non
 
 def test_200_equal_misses_make_two_calls_when_the_leader_is_killed(valkey_home: Path) -> None:
     """kill -9 of the process that holds the lease: one of the others takes over, and the rest get its answer."""
-    processes = herd(valkey_home, 1.0, 0.5, "dies")
+    processes = herd(valkey_home, 2.0, 0.5, "dies")
     leader = next_that_asks(processes)
     leader.kill()
     leader.communicate()

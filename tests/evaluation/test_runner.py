@@ -390,6 +390,38 @@ def test_reasons_for_unscored_answers_are_told_also_of_replayed_ones(bench: Work
         assert "ValueError: boom" in note
 
 
+def test_where_every_answer_is_wrong_one_is_shown(bench: Workbench) -> None:
+    """Nothing right at all is seldom the prompts' doing: the note shows what came and what was expected."""
+    plan = plan_of(bench, prompts=["tone@1"])
+    note = next(note for note in run(bench, plan).notes() if note.startswith("Every answer scores 0 on exact_match"))
+    assert "answered 'negative' to example" in note or "answered 'positive' to example" in note
+    assert "where 'positive' was expected" in note or "where 'negative' was expected" in note
+    assert not any(note.startswith("Every answer") for note in run(bench, plan_of(bench)).notes())
+
+
+def test_plan_says_what_a_budget_makes_of_its_time(bench: Workbench, openai_double: OpenAIDouble) -> None:
+    """80 calls at 60 a minute take 80 seconds at least, also on a model that was never called."""
+    project = bench.settings.project
+    (project / "workbench.toml").write_text(
+        f'[endpoints.slow]\nkind = "openai"\nurl = "{openai_double.url}"\nrequests_per_minute = 60\n'
+    )
+    plan = plan_of(Workbench(project), models=["slow/m"])
+    assert plan.estimate.minutes == pytest.approx(80 / 60)
+    assert "at least, by the budget of slow" in str(plan)
+
+
+def test_a_replica_that_is_lost_is_told(project: Path, openai_double: OpenAIDouble) -> None:
+    """The double answers for both; the note names the address where nobody was, and no call is lost."""
+    (project / "workbench.toml").write_text(
+        f'[endpoints.two]\nkind = "openai"\nurls = ["{openai_double.url}", "http://127.0.0.1:1/v1"]\n'
+    )
+    bench = Workbench(project)
+    bench.prompts.create("tone", GOOD)
+    result = run(bench, plan_of(bench, prompts=["tone@1"], models=["two/m"]))
+    assert result.complete
+    assert any(note.startswith("http://127.0.0.1:1/v1 failed ") for note in result.notes())
+
+
 def test_home_is_made_such_that_git_ignores_it(bench: Workbench) -> None:
     """The home that a comparison makes holds a .gitignore for all of it; one that was there already is left alone."""
     run(bench, plan_of(bench, limit=2))

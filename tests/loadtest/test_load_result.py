@@ -169,6 +169,10 @@ def test_notes_on_client_and_server() -> None:
     """Late beyond a tenth of the time to first token; others on the server; a prefix cache that helped more than asked for."""
     assert "a/m, 4 at once: this client was late by 50 ms (P99)" in notes(cell_of(waves(8), lag=(0.0, 0.05)))
     assert "late by 200 ms" in notes(cell_of(waves(8), slip=0.2))
+    assert "latencies with 4 at once are partly its own. Ask for less than 4 at once" in notes(
+        cell_of(waves(8), slip=0.2)
+    )
+    assert "latencies with 1 at once are partly its own. Send from" in notes(cell_of(waves(8), load=ONE, slip=0.2))
     assert "" == notes(cell_of(waves(8), lag=(0.0, 0.039), slip=0.039))
     assert "" == notes(cell_of(waves(8, latency=0.01, ttft=0.001), lag=(0.0, 0.0019)))
     assert "the server was at 3 requests of others when this began" in notes(cell_of(waves(8), foreign=0.0, busy=3.0))
@@ -177,6 +181,38 @@ def test_notes_on_client_and_server() -> None:
         cell_of(waves(8), prefix_share=0.25)
     )
     assert "" == notes(cell_of(waves(8), prefix_share=0.52), settings={"shared_tokens": 10})
+
+
+def test_a_note_on_the_template_in_the_prefix_cache() -> None:
+    """Where every call found the same tokens, they are its fixed text; where calls differ, something else was held too."""
+    same = [item._replace(cached_tokens=8) for item in waves(8)]
+    fixed = "probably the chat template's fixed text"
+    assert f"40% of the prompts' tokens came from the server's prefix cache, 8 of each: {fixed}" in notes(
+        cell_of(same, prefix_share=0.4)
+    )
+    assert fixed not in notes(cell_of([*same, waves(1)[0]._replace(cached_tokens=16)], prefix_share=0.4))
+    assert fixed not in notes(cell_of(same, prefix_share=0.4), settings={"raw": True})
+    untold = [item._replace(cached_tokens=None) for item in waves(8)]
+    assert "chat template's fixed text, which may be it" in notes(cell_of(untold, prefix_share=0.4))
+
+
+def test_a_failures_first_message_is_noted() -> None:
+    """On a line of its class, without what acts on a terminal."""
+    failed = [*waves(8), *[sample(5.0, error="ConnectError", due=4.0)] * 2]
+    told = notes(cell_of(failed, said={"ConnectError": "nobody listens at \x1b[1mhttp://a."}))
+    assert "(ConnectError 2); they are in no latency, and not good. The first ConnectError: nobody listens at " in told
+    assert "\x1b" not in told
+    assert ".." not in told
+
+
+def test_the_words_of_the_table_are_explained() -> None:
+    """Those that it uses, below it."""
+    closed, timed = load_test(cell_of(waves(8)), settings=TARGET), load_test(cell_of(waves(8), load=SLOW))
+    assert "goodput: answers a second that keep the target (TTFT ≤ 500 ms)" in closed.legend
+    assert ("closed loop" in closed.legend, "open loop" in closed.legend) == (True, False)
+    assert ("goodput" in timed.legend, "open loop" in timed.legend) == (False, True)
+    assert timed.legend in timed._repr_html_()
+    assert timed.legend in str(timed)
 
 
 def test_a_note_on_tokenisers() -> None:

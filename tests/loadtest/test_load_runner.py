@@ -173,7 +173,13 @@ def test_failures_are_counted_by_class_and_not_tried_again(measure: Measure) -> 
     assert {"RateLimitError": 2, "ServerError": 1} == dict(test.cells[0].errors)
     assert 2 + 1 + 8 == runtime.calls
     assert (8, 3, 1.0) == tuple(numbers(test)[name] for name in ("requests", "failed", "latency_p99"))
-    assert "3 of 8 requests failed (RateLimitError 2, ServerError 1)" in " ".join(test.notes())
+    told = " ".join(test.notes())
+    assert (
+        "3 of 8 requests failed (RateLimitError 2, ServerError 1); they are in no latency, and not good. The first "
+        in told
+    )
+    assert {"RateLimitError", "ServerError"} == set(test.cells[0].said)
+    assert all(f"The first {name}: {text.rstrip('.')}" in told for name, text in test.cells[0].said.items())
     assert not test.complete
 
 

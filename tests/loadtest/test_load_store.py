@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from loadtest_doubles import cell_of, load_test, waves
+from loadtest_doubles import cell_of, load_test, sample, waves
 
 from workbench.errors import InputError, RunError
 from workbench.loadtest.store import LoadTests
@@ -57,6 +57,15 @@ def test_the_list_says_what_each_was(tests: LoadTests) -> None:
     assert "no load test that can be read" in found.loc[2, "status"]
     with pytest.raises(RunError, match=r"result\.json"):
         tests.get(tests.ids()[2])
+
+
+def test_the_list_counts_failures(tests: LoadTests) -> None:
+    """Beside why a test ended early, if it did."""
+    for stopped, wanted in ((None, "1 of 9 failed"), ("interrupted", "interrupted; 1 of 9 failed")):
+        folder = tests.new(1_790_009_999.0)
+        cell = cell_of([*waves(8), sample(5.0, error="ServerError", due=4.0)])
+        load_test(cell, path=folder.path, test_id=folder.test_id, stopped=stopped).save()
+        assert wanted == tests.list().set_index("id").loc[folder.test_id, "status"]
 
 
 @pytest.mark.parametrize(

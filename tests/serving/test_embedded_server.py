@@ -70,6 +70,13 @@ def server(real_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     asyncio.run(server.stop())
 
 
+async def test_streams_in_a_row_are_not_lost_to_connections_that_the_server_closes(runtime: OpenAICompatible) -> None:
+    """llama-server closes a kept connection after a stream: the next request goes on another one."""
+    for number in range(6):
+        chunks = [chunk async for chunk in runtime.stream(chat(f"Say {number}.", replace(GREEDY, max_tokens=2)))]
+        assert chunks[-1].completion is not None
+
+
 @pytest.fixture
 async def runtime(server: EmbeddedServer) -> AsyncIterator[OpenAICompatible]:
     runtime = open_runtime(server.endpoint("local"), server.settings)
@@ -293,8 +300,11 @@ async def test_what_cannot_be_served(
 ) -> None:
     """Each with the reason; nothing is left running."""
     (tmp_path / "broken.gguf").write_bytes((real_weights / weights.KNOWN[NAME].file).read_bytes()[:4_000_000])
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as raised:
         await EmbeddedServer(_settings(real_weights, tmp_path), **fields).start(timeout=60)
+    if isinstance(raised.value, errors.LaunchError):
+        assert raised.value.log is not None
+        assert raised.value.log.exists()
     commands = [_read(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
     assert not any(os.fsencode(tmp_path) in command for command in commands)
 

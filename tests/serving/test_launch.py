@@ -277,6 +277,15 @@ def test_a_process_that_takes_no_sigterm_is_killed(double: Callable[..., Vllm], 
     assert gone(numbers, 1)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans are not adopted")
+async def test_the_doubles_child_with_a_session_of_its_own_ends_too(double: Callable[..., Vllm]) -> None:
+    """It is not in the group that is told to end."""
+    async with double("leaves") as server:
+        child = pids(server)[1]
+        assert child == os.getsid(child)
+    assert gone(pids(server), 1)
+
+
 STARTER = """
 import asyncio, sys, time
 from workbench.serving.launch import Vllm

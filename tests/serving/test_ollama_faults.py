@@ -25,6 +25,7 @@ BROKEN_CALL = {"id": "c", "function": {"name": "weather", "arguments": "{city"}}
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
 REFUSED: list[tuple[Params | Request, str]] = [
     (Params(extra={"num_contx": 1}), r"params\.extra: Ollama has no option 'num_contx'\. Did you mean 'num_ctx'\?"),
+    (Params(extra={"mirostatt": 5}), r"no option 'mirostatt'\. It would ignore it"),
     (Params(extra={"guided_json": {}}), r"no option 'guided_json'.*Known: allow_truncation, draft_num_predict"),
     (Params(extra={"num_ctx": "big"}), r"num_ctx = 'big' \(str\) must be a whole number from 1"),
     (Params(extra={"num_ctx": 0}), r"num_ctx = 0 \(int\) must be"),

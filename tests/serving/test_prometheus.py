@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from serving_doubles import RECORDED
 
+from workbench import Workbench
 from workbench.records import ServerMetrics
 from workbench.serving.prometheus import read_metrics
 
@@ -111,3 +114,18 @@ def test_an_older_vllm() -> None:
     """Its names began with gpu_."""
     text = "vllm:gpu_cache_usage_perc 0.5\nvllm:gpu_prefix_cache_queries_total 10\nvllm:gpu_prefix_cache_hits_total 4\n"
     assert ServerMetrics(0.0, cache_use=0.5, prefix_queries=10, prefix_hits=4) == read_metrics([text], 0.0)
+
+
+async def test_doctor_tells_the_load_of_the_recorded_double(
+    recorded: Callable[..., Any], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the server says of itself stands beside its health, in the shell as in a notebook."""
+    monkeypatch.setenv("VLLM_BASE_URL", recorded("vllm").url)
+    async with Workbench(project) as bench:
+        (check,) = [item for item in (await bench.doctor()).checks if item.part == "endpoint vllm"]
+        metrics = await bench.metrics("vllm")
+    assert check.detail.endswith(
+        "1 model, 0 running, 0 waiting, KV cache 0% in use, 0% of prompt tokens found in the prefix cache"
+    )
+    assert metrics is not None
+    assert 265.0 == metrics.prefix_queries

@@ -348,7 +348,8 @@ async def test_one_deadline_holds_for_all_replicas_together(
     runtime = OpenAICompatible(endpoint(*(server.url for server in servers)))
     for _ in range(2):
         await ask(runtime)
-    assert [1, 2] == [len(server.heads) for server in servers]
+    # the first is asked twice: it might have been closing a kept connection
+    assert [2, 2] == [len(server.heads) for server in servers]
     assert [CHAT.timeout] * 2 == [delay for delay in deadlines if delay is not None]
 
 

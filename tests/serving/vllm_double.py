@@ -1,7 +1,7 @@
 """A double of the program `vllm`: takes its command line, and behaves as VLLM_DOUBLE says. It starts a child, as vLLM does.
 
 ready: answers /health with 503 and then 200. dies: ends with a traceback, its child left behind. silent: never answers.
-foreign: answers, but knows no key. crash: dies when /crash is asked for. stubborn: like ready, but takes no SIGTERM.
+leaves: its child makes a session of its own. foreign: answers, but knows no key. crash: dies when /crash is asked for. stubborn: like ready, but takes no SIGTERM.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def main() -> None:
     stubborn = MODE == "stubborn"
     if stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    child = subprocess.Popen([sys.executable, "-S", "-c", CHILD.format(stubborn=stubborn)])
+    child = subprocess.Popen(
+        [sys.executable, "-S", "-c", CHILD.format(stubborn=stubborn)], start_new_session=MODE == "leaves"
+    )
     print(
         f"pids {os.getpid()} {child.pid}\n\x1b[32mINFO\x1b[0m loading {arguments[1]}\rINFO loaded {arguments[1]}",
         flush=True,

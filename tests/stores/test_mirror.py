@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from workbench.stores.mirror import Mirror, Position, pack, record_size
 
@@ -99,3 +100,24 @@ def test_the_nearest_of_many() -> None:
     assert [1, 2, 3] == found(mirror, most=3)
     assert [] == found(mirror, now=100)
     assert 1.0 == mirror_of(0).nearest(AHEAD * np.float32(1.0000002), 1, 0.9, 0)[0][1]
+
+
+@pytest.mark.parametrize("dimensions", [3, 95, 96, 97, 384])
+@pytest.mark.parametrize("least", [-1.0, 0.2, 0.7, 0.95])
+def test_looking_at_heads_first_loses_nothing(dimensions: int, least: float) -> None:
+    """Exactly what a plain matrix finds, whether the heads leave few rows, many, or say nothing (all is in the tail)."""
+    rng = np.random.default_rng(3)
+    centres = rng.standard_normal((8, dimensions))
+    rows = centres[rng.integers(0, 8, 600)] + rng.standard_normal((600, dimensions)) * rng.uniform(0.05, 1, (600, 1))
+    rows[:20, :96] *= 0.001
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    mirror = Mirror(dimensions)
+    mirror.begin((None, 0), LOG, 0)
+    mirror.extend((LOG, 0), b"".join(pack(key(number), 100, row) for number, row in enumerate(rows)), len(rows), 0)
+    for query in rows[::60]:
+        near = mirror.nearest(query, 1000, least, 0)
+        scores = rows.astype(np.float64) @ query
+        assert set(np.flatnonzero(scores >= least + 1e-5)) <= {int(name, 16) for name, _ in near}
+        assert all(score >= least - 1e-5 for _, score in near)
+        np.testing.assert_allclose([score for _, score in near], [scores[int(name, 16)] for name, _ in near], atol=1e-5)
+        assert sorted((score for _, score in near), reverse=True) == [score for _, score in near]

@@ -46,7 +46,7 @@ _NEW = 0.1  # seconds for which a probe is waited for
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 15.0
 _BATCH = 500
 _KEEP_STATS = 90 * 86400
-_SHOW = 5.0
+_SHOW = 2.0  # seconds to read what a person wants to see
 
 # KEYS: entry, epoch, lease. ARGV: token, milliseconds. Returns epoch, value, and whose the lease is
 _CLAIM = """

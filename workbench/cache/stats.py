@@ -121,8 +121,9 @@ class ExactStats:
         asked = total.hits + total.misses
         said = [f"{total.hits:,} of {asked:,} answers came from the cache" if asked else "nothing was looked up yet"]
         if total.hits:
-            unknown = f" ({total.unpriced:,} without a known price)" if total.unpriced else ""
-            said.append(f"saved ${total.dollars:,.4f}{unknown} and {total.seconds:,.1f} s of waiting")
+            said.append(f"they saved {tables.format_seconds(total.seconds)} of waiting; money saved: {_saved(total)}")
+        if total.not_kept:
+            said.append(f"{total.not_kept:,} answers were not kept (refused, cut off, truncated, too large)")
         if total.faults:
             said.append(
                 f"{total.faults:,} faults of the store" + (f", the last: {self.last_fault}" * bool(self.last_fault))
@@ -132,10 +133,21 @@ class ExactStats:
         return "; ".join(said)
 
     def _shown(self) -> pd.DataFrame:
-        frame = self.frame()
-        columns = ["day", "scope", "hits", "misses", "hit_rate", "local", "store", "shared", "kept", "not_kept", "faults",
-                   "dollars", "seconds"]  # fmt: skip
-        return frame[columns]
+        import pandas as pd
+
+        rows = []
+        for row in self.rows:
+            c = row.counts
+            asked = c.hits + c.misses
+            rows.append(
+                {
+                    "day": row.day.isoformat(), "scope": row.scope or "(the store)", "hits": c.hits, "misses": c.misses,
+                    "hit rate": f"{c.hits / asked:.0%}" if asked else "", "local": c.local, "store": c.store,
+                    "shared": c.shared, "not kept": c.not_kept, "faults": c.faults,
+                    "saved": _saved(c), "waiting saved": tables.format_seconds(c.seconds),
+                }
+            )  # fmt: skip
+        return pd.DataFrame(rows)
 
 
 def _cells(day: str, scope: str, counts: Counts) -> dict[str, Any]:
@@ -144,6 +156,14 @@ def _cells(day: str, scope: str, counts: Counts) -> dict[str, Any]:
     return {
         "day": day, "scope": scope, "hits": counts.hits, "hit_rate": rate, **asdict(counts), "faults": counts.faults,
     }  # fmt: skip
+
+
+def _saved(counts: Counts) -> str:
+    """Dollars; "unknown" if no hit has a price, and how many have none if some do."""
+    if counts.unpriced and counts.unpriced == counts.hits:
+        return "unknown"
+    more = f" + {counts.unpriced:,} unknown" if counts.unpriced else ""
+    return tables.format_money(counts.dollars) + more
 
 
 class Tally:

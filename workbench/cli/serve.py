@@ -47,7 +47,8 @@ def vllm(
     """Start vLLM with a model, wait until it is ready, and say how to use it; Ctrl-C stops it.
 
     Where vLLM is not installed, the command line for the machine that has it is printed (exit code 1; with --print 0).
-    The key is VLLM_API_KEY, else one that is kept in a file in the workbench home; vLLM gets it by its environment.
+    The key is VLLM_API_KEY (environment or .env), else one that is made once and kept in .workbench/servers/vllm.key of the
+    project folder; vLLM gets it by its environment.
 
     Parameters
     ----------
@@ -111,7 +112,8 @@ def embedded(
 ) -> int:  # fmt: skip
     """Give the embedded model an OpenAI-compatible port on this machine, so that any client can be tried without a GPU.
 
-    Everything but /health wants the key, which is kept in a file in the workbench home. Ctrl-C stops it.
+    Everything but /health wants the key, which is made once and kept in .workbench/servers/embedded.key of the project folder;
+    VLLM_API_KEY and OPENAI_API_KEY do not change it. Ctrl-C stops it.
 
     Parameters
     ----------

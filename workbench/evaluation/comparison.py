@@ -305,6 +305,13 @@ class Comparison:
             notes.append(
                 f"{failed:,} calls failed; they are unscored, and are asked again when this is run again, without fresh."
             )
+        for url, count in self.run.lost.items():
+            if count:
+                notes.append(
+                    f"{url} failed {count:,} call{'' if count == 1 else 's'}, which other replicas took over: with one fewer the "
+                    "latencies may be longer."
+                )
+        notes += self._nothing_right()
         for name, reasons in self.run.unscored.items():
             count, often = reasons.total(), reasons.most_common(1)
             if often and often[0][0]:
@@ -312,6 +319,21 @@ class Comparison:
                     f"{name}: {count:,} answer{'' if count == 1 else 's'} unscored, most often ({often[0][1]:,}): {often[0][0]}"
                 )
         return notes
+
+    def _nothing_right(self) -> list[str]:
+        """A hint where every answer scores 0: that is seldom the prompt's doing."""
+        primary = self.run.plan.primary
+        scores = self.run.measurements.scores[primary.name]
+        known = scores[~np.isnan(scores)]
+        if not primary.higher_is_better or not len(known) or known.any():
+            return []
+        row = next((r for r in self.run.folder.rows() if r["error"] is None and not r["warmup"]), None)
+        if row is None:
+            return []
+        example = self.run.plan.dataset[int(self.run.plan.indices[row["example"]])]
+        expected = "" if example.expected is None else f" where {str(example.expected)[:80]!r} was expected"
+        shown = f"{row['variant']} answered {row['text'].strip()[:120]!r} to example {example.id}{expected}"
+        return [f"Every answer scores 0 on {primary.name}, so look at one first: {shown}."]
 
     def to_mapping(self) -> dict[str, Any]:
         """Everything in plain types, for JSON: verdict, summary, notes, provenance. NaN is None."""

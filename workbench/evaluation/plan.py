@@ -197,10 +197,12 @@ def make_plan(
     cost: Callable[[str, Usage], float | None],
     typical: Callable[[str], tuple[float, float] | None],
     workers: Callable[[str], int],
+    budget: Callable[[str], tuple[float | None, float | None]] = lambda model: (None, None),
 ) -> Plan:
     """A plan, or an InputError that names what is wrong.
 
     cost(model, usage): dollars. typical(model): (seconds, output tokens) of earlier calls. workers(model): calls at once.
+    budget(model): requests and tokens a minute that its endpoint may be sent, None without a limit.
     """
     _check_numbers(margin=margin, level=level, timeout=timeout)
     _check_counts(repeats=(repeats, 1), seed=(seed, 0), concurrency=(concurrency, 1))
@@ -272,7 +274,7 @@ def make_plan(
         variants=tuple(variants), dataset=dataset, indices=indices, left_out=left_out, primary=primary,
         scorers=tuple(scorers), margin=float(margin), control=control, repeats=repeats, seed=seed, level=level,
         guardrails=tuple(guardrails), concurrency=concurrency, timeout=timeout,
-        estimate=_estimate(variants, len(indices) * repeats, chars, concurrency, cost, typical, workers),
+        estimate=_estimate(variants, len(indices) * repeats, chars, concurrency, cost, typical, workers, budget),
         smallest_difference=statistics.smallest_difference(len(indices), sd, 1 - (1 - level) / contrasts, 0.8),
         notes=tuple(notes),
     )  # fmt: skip
@@ -357,11 +359,12 @@ def _estimate(
     cost: Callable[[str, Usage], float | None],
     typical: Callable[[str], tuple[float, float] | None],
     workers: Callable[[str], int],
+    budget: Callable[[str], tuple[float | None, float | None]],
 ) -> Estimate:
     prompt_low = prompt_high = out_low = out_high = 0
     usd = [0.0, 0.0]
     unpriced: dict[str, None] = {}
-    seconds: float | None = 0.0
+    seconds = 0.0  # NaN: unknown
     bases: dict[str, None] = {}
     for variant in variants:
         prompt = variant.prompt
@@ -385,16 +388,21 @@ def _estimate(
             one = _EMBEDDED_SECONDS[0] * own / _CHARS_PER_TOKEN[1] + _EMBEDDED_SECONDS[1] * min(most, 64)
             basis = "assumed for one CPU thread"
         else:
-            seconds, one, basis = None, 0.0, f"{variant.model} has not been called yet"
+            one, basis = math.nan, f"{variant.model} has not been called yet"
+        requests, tokens_a_minute = budget(variant.model)
+        paced = 60 * calls_each / requests if requests else 0.0
+        paced = max(paced, 60 * calls_each * (low + 1) / tokens_a_minute if tokens_a_minute else 0.0)
+        taken = calls_each * one / (concurrency or workers(variant.model))
+        if paced and not taken > paced:  # this much is certain, also of a model that was never called
+            taken, basis = paced, f"at least, by the budget of {split_model(variant.model)[0]}"
         bases[basis] = None
-        if seconds is not None:
-            seconds += calls_each * one / (concurrency or workers(variant.model))
+        seconds += taken
     return Estimate(
         calls=calls_each * len(variants),
         prompt_tokens=(prompt_low, prompt_high),
         completion_tokens=(out_low, out_high),
         usd=None if unpriced else (usd[0], usd[1]),
-        minutes=None if seconds is None else seconds / 60,
+        minutes=None if math.isnan(seconds) else seconds / 60,
         minutes_basis=", ".join(bases),
         unpriced=tuple(unpriced),
     )

@@ -44,7 +44,7 @@ class Run:
     """What a run left: the plan as it was resolved, its numbers and its folder.
 
     stopped: why it ended early, or None. spent: dollars that it spent now, warm-ups too; None if a price is unknown.
-    unscored: by scorer, the reasons why answers have no score and how often.
+    unscored: by scorer, the reasons why answers have no score and how often. lost: by replica's address, calls that it failed.
     """
 
     plan: Plan
@@ -53,6 +53,7 @@ class Run:
     stopped: str | None
     spent: float | None
     unscored: Mapping[str, Counter[str]] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Arm:
@@ -110,10 +111,16 @@ async def run_plan(
     try:
         runner = _Runner(plan, client, infos, folder, progress or default_reporter())
         await runner.replay()
+        before = _lost(plan, client)
         stopped = await runner.measure()
-        return Run(plan, runner.measurements, folder, stopped, runner.spent, runner.unscored)
+        lost = {url: count - before.get(url, 0) for url, count in _lost(plan, client).items()}
+        return Run(plan, runner.measurements, folder, stopped, runner.spent, runner.unscored, lost)
     finally:
         lock.release()
+
+
+def _lost(plan: Plan, client: Client) -> dict[str, int]:
+    return {url: count for model in plan.models for url, count in client.lost(model).items()}
 
 
 class _Runner:

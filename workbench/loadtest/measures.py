@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -90,7 +90,7 @@ class Cell:
     planned: requests that were asked for. lag: (P50, P99) seconds by which this process was late in what it had to do.
     slip: P99 of the seconds by which requests were sent after they were due. foreign: requests of others that the server
     answered meanwhile, prefix_share: share of the prompts' tokens that its prefix cache held; None where it does not tell.
-    busy: requests that it was at before the load began.
+    busy: requests that it was at before the load began. said: the first message of each class of failure, in one line.
     """
 
     model: str
@@ -103,6 +103,7 @@ class Cell:
     foreign: float | None = None
     prefix_share: float | None = None
     busy: float | None = None
+    said: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def worked(self) -> tuple[Sample, ...]:

@@ -42,9 +42,11 @@ def _failures(cell: Cell) -> list[str]:
     if not errors:
         return []
     classes = ", ".join(f"{name} {count:,}" for name, count in errors.most_common())
-    return [
+    firsts = (f"{name}: {tables.clean_text(cell.said[name]).rstrip('.')}" for name in errors if name in cell.said)
+    counted = (
         f"{errors.total():,} of {len(cell.samples):,} requests failed ({classes}); they are in no latency, and not good"
-    ]
+    )
+    return [". The first ".join([counted, *firsts])]
 
 
 def _client(test: LoadTest, cell: Cell) -> list[str]:
@@ -55,10 +57,11 @@ def _client(test: LoadTest, cell: Cell) -> list[str]:
     late = max(cell.lag[1] if cell.lag else 0.0, cell.slip)
     if late < _LEAST_LAG or late < _LATE * typical:
         return []
+    less = "" if cell.load.concurrency == 1 else f"Ask for less than {cell.load.label}, or send"
     text = (
         f"this client was late by {tables.format_seconds(late)} (P99), and the median time to the first token is "
-        f"{tables.format_seconds(typical)}: latencies are partly its own. Ask less at once, or send from a machine that does "
-        "nothing else"
+        f"{tables.format_seconds(typical)}: latencies {cell.load.words} are partly its own. {less or 'Send'} from a machine "
+        "that does nothing else"
     )
     return [text]
 
@@ -73,8 +76,22 @@ def _server(test: LoadTest, cell: Cell) -> list[str]:
         found.append(f"the server was at {cell.busy:,.0f} requests of others when this began")
     asked = test.settings["shared_tokens"] / test.settings["prompt_tokens"]
     if cell.prefix_share is not None and cell.prefix_share > asked + _CACHED:
-        found.append(f"{cell.prefix_share:.0%} of the prompts' tokens came from the server's prefix cache")
+        text = f"{cell.prefix_share:.0%} of the prompts' tokens came from the server's prefix cache"
+        found.append(text + _template(cell, raw=test.settings["raw"]))
     return found
+
+
+def _template(cell: Cell, *, raw: bool) -> str:
+    """Is it the text that the chat template puts before every prompt? Then each call finds the same number of tokens."""
+    if raw:
+        return ""
+    counts = [sample.cached_tokens for sample in cell.worked]
+    held = {count for count in counts if count}  # the first call may have found nothing
+    if None not in counts and len(held) == 1:
+        return f", {held.pop():,} of each: probably the chat template's fixed text, with which all begin"
+    if None in counts:
+        return ". All begin with the chat template's fixed text, which may be it: longer prompts make it a smaller part"
+    return ""
 
 
 def _lengths(test: LoadTest, model: str) -> list[str]:

@@ -160,6 +160,21 @@ class LoadTest:
             )
         return pd.DataFrame(rows)
 
+    @property
+    def legend(self) -> str:
+        """What the less usual words of the table mean, in one line."""
+        said = []
+        if self.target:
+            said.append(f"goodput: answers a second that keep the target ({self.target})")
+        if any(load.concurrency is not None for load in self.loads):
+            said.append(
+                "N at once: a closed loop, where each of N workers sends its next request when its last is answered"
+            )
+        if any(load.rate is not None for load in self.loads):
+            said.append("N/s: an open loop, where N requests a second arrive however long the answers take")
+        said += ["client lag: by how much this process was late in what it had to do", "n: measured requests"]
+        return "; ".join(said) + "."
+
     def samples(self) -> pd.DataFrame:
         """One row a measured request: model, load, due, sent, ended, ttft, tpot, latency, the tokens, error."""
         import pandas as pd
@@ -227,7 +242,7 @@ class LoadTest:
                 {
                     "model": cell.model, "concurrency": cell.load.concurrency, "rate": cell.load.rate, "planned": cell.planned,
                     "started_at": cell.started_at, "lag": cell.lag, "slip": cell.slip, "foreign": cell.foreign,
-                    "prefix_share": cell.prefix_share, "busy": cell.busy, "columns": Sample._fields,
+                    "prefix_share": cell.prefix_share, "busy": cell.busy, "said": dict(cell.said), "columns": Sample._fields,
                     "samples": [list(sample) for sample in cell.samples],
                 }
                 for cell in self.cells
@@ -259,7 +274,7 @@ class LoadTest:
     def __str__(self) -> str:
         parts = [self.sentence, ""]
         if self.cells:
-            parts.append(tables.to_text(self.table()))
+            parts += [tables.to_text(self.table()), self.legend]
         return "\n".join(
             [*parts, *(f"Note: {note}" for note in self.notes()), f"Kept as {self.test_id} in {self.path}"]
         )
@@ -274,6 +289,7 @@ class LoadTest:
             times = [name for name in table.columns if "P50 / P95" in name]
             shown = tables.to_html(table.drop(columns=times), caption="Throughput")
             shown += tables.to_html(table[["model", "load", *times]], caption="Times")
+            shown += f'<p class="wb-note">{html.escape(self.legend)}</p>'
         return f"<p><strong>{html.escape(self.sentence)}</strong></p>{shown}{told}"
 
 
@@ -284,6 +300,7 @@ def _cell(found: Mapping[str, Any]) -> Cell:
         found["model"], Load(found["concurrency"], found["rate"]), found["planned"],
         tuple(Sample(*row) for row in found["samples"]), found["started_at"],
         tuple(found["lag"]) if found["lag"] else None, found["slip"], found["foreign"], found["prefix_share"], found["busy"],
+        found.get("said", {}),
     )  # fmt: skip
 
 

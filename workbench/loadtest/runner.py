@@ -36,6 +36,7 @@ Sleep = Callable[[float], Awaitable[object]]
 
 _TICK = 0.02  # seconds between two looks at how late this process is
 _MOST_FAILURES = 20  # in a row, or two for each at once
+_EXCERPT = 200  # letters of a failure's message
 
 
 async def run_load_plan(
@@ -90,12 +91,15 @@ class _Trial:
         self.samples: list[Sample] = []
         self.in_a_row = 0
         self.last_error: CallError | None = None
+        self.said: dict[str, str] = {}
         self._patience = max(_MOST_FAILURES, 2 * (load.concurrency or 0))
 
     def add(self, sample: Sample, error: CallError | None = None) -> None:
         self.samples.append(sample)
         self.in_a_row = 0 if error is None else self.in_a_row + 1
         self.last_error = error or self.last_error
+        if error is not None and type(error).__name__ not in self.said:
+            self.said[type(error).__name__] = _in_one_line(str(error))
 
     @property
     def hopeless(self) -> bool:
@@ -124,7 +128,7 @@ class _Runner:
         self._stopped: str | None = None
         self._errors = 0
         self._done = 0
-        self._spent: float | None = 0.0
+        self._spent: float | None = None if plan.usd is None else 0.0
         unfinished = "it did not come to its end"  # what a killed one leaves
         self.result = LoadTest(folder.test_id, time.time(), plan.settings(), folder.path, stopped=unfinished)
 
@@ -221,7 +225,7 @@ class _Runner:
         cell = Cell(
             model=subject.model, load=load, planned=count, samples=tuple(trial.samples), started_at=started_at,
             lag=lag.percentiles(), slip=float(np.percentile([s.sent - s.due for s in trial.samples], 99)), foreign=foreign,
-            prefix_share=prefix_share, busy=before.running if before else None,
+            prefix_share=prefix_share, busy=before.running if before else None, said=trial.said,
         )  # fmt: skip
         self._keep(cells=(*self.result.cells, cell))
         return f"{trial.in_a_row} calls in a row failed {load.words}: {trial.last_error}" if trial.hopeless else None
@@ -356,6 +360,11 @@ class _Lag:
             return None
         p50, p99 = np.percentile(self._late, (50, 99))
         return float(p50), float(p99)
+
+
+def _in_one_line(message: str) -> str:
+    line = " ".join(message.split())
+    return line if len(line) <= _EXCERPT else f"{line[: _EXCERPT - 1].rstrip()}…"
 
 
 def _words_per_token(counted: list[tuple[int, int]]) -> float | None:

@@ -87,7 +87,15 @@ class LoadTests:
                     "models": ", ".join(test.models),
                     "loads": ", ".join(load.label for load in test.loads),
                     "requests": sum(len(cell.samples) for cell in test.cells),
-                    "status": "complete" if test.complete else test.stopped or "; ".join(test.problems.values()),
+                    "status": _status(test),
                 }
             )
         return pd.DataFrame(rows, columns=["id", "when", "models", "loads", "requests", "status"])
+
+
+def _status(test: LoadTest) -> str:
+    if test.complete:
+        return "complete"
+    failed, sent = sum(cell.errors.total() for cell in test.cells), sum(len(cell.samples) for cell in test.cells)
+    said = [test.stopped or "", *test.problems.values(), f"{failed:,} of {sent:,} failed" if failed else ""]
+    return "; ".join(filter(None, said)) or "not all was measured"

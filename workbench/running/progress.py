@@ -74,7 +74,7 @@ class _Bar:
                 return
             self._bar = tqdm_class()(total=progress.total, initial=progress.reused, unit="call", file=sys.stderr)
         self._bar.set_description_str(progress.label, refresh=False)
-        spent = "" if progress.usd is None else f"${progress.usd:.4f}"
+        spent = f"${progress.usd:.4f}" if progress.usd else ""
         errors = f"{progress.errors} failed" if progress.errors else ""
         self._bar.set_postfix_str(", ".join(filter(None, (spent, errors))), refresh=False)
         self._bar.update(progress.done - self._bar.n)

@@ -31,6 +31,7 @@ __all__ = ["Connection", "Exchange", "as_sent", "encoded"]
 _TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 _PROBE = 2.0
 _DRAIN = 0.5
+_AT_ONCE = 0.25  # seconds: nobody has computed anything in less
 _BROKEN = (500, 502, 504)  # of several replicas, one that says only this must not draw the calls by being quick
 _ELSEWHERE = (502, 503, 504)  # of this replica, not of this request: another may take it
 
@@ -111,16 +112,23 @@ class Connection:
     ) -> Exchange | CallError:
         """One replica's answer, or why there is none. ends: of the deadline of a stream, by `time.perf_counter`."""
         client, url = self._transport.client(), self._url(replica, path)
-        started_at, start = self.clock(), time.perf_counter()
-        exchange = None
-        try:
-            response = await client.send(client.build_request("POST", url, content=body), stream=ends is not None)
-            exchange = Exchange(self, replica, response, started_at, start, timeout)
-            if ends is not None:
-                await exchange.begin(ends)
-        except _TRANSPORT_ERRORS as error:
-            return self._broke(replica, error, str(url), "nothing" if exchange else None)
-        return exchange
+        again = False
+        while True:
+            started_at, start = self.clock(), time.perf_counter()
+            exchange = None
+            try:
+                response = await client.send(client.build_request("POST", url, content=body), stream=ends is not None)
+                exchange = Exchange(self, replica, response, started_at, start, timeout)
+                if ends is not None:
+                    await exchange.begin(ends)
+            except _TRANSPORT_ERRORS as error:
+                # some servers (llama-server after a stream) close a kept connection without a word, perhaps just as it is used
+                # again: nobody has read the request then
+                if again or exchange is not None or not _was_closing(error) or time.perf_counter() - start > _AT_ONCE:
+                    return self._broke(replica, error, str(url), "nothing" if exchange else None)
+                again = True
+            else:
+                return exchange
 
     async def get(self, url: str, timeout: float, body: bytes | None = None) -> httpx.Response:
         """A look-up at a whole address, with a body as a POST. Raises a CallError."""
@@ -307,6 +315,14 @@ def as_sent(url: str) -> str:
     """A base address as it stands at the beginning of what is sent there: the host in small letters, no port that is the usual
     one, no trailing slash."""
     return str(httpx.URL(url)).rstrip("/")
+
+
+def _was_closing(error: Exception) -> bool:
+    """Whether a connection that stood open was found closed."""
+    cause = error.__cause__
+    return isinstance(cause, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)) and not isinstance(
+        cause, aiohttp.ClientConnectorError
+    )
 
 
 def encoded(body: Mapping[str, Any], model: str) -> bytes:

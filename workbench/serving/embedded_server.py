@@ -75,11 +75,15 @@ class EmbeddedServer(LocalServer):
         return f"<EmbeddedServer {f'running at {self.url}' if self.running else 'not running'}: {self.model}>"
 
     async def stop(self) -> None:
-        """End it at once, with the calls that run. The port is free afterwards."""
+        """End it at once, with the calls that run. The port is free afterwards.
+
+        With port = 0 its log is deleted, unless it did not come up or ended by itself: then an error has named the log.
+        """
+        well = self._up and self.running
         await super().stop()
         if self._any_port:
             self.port = 0
-            if self.log is not None:
+            if well and self.log is not None:
                 self.log.unlink(missing_ok=True)
 
     async def _prepare(self) -> tuple[list[str], Mapping[str, str]]:

@@ -1,7 +1,8 @@
 """Keeps a command that must not outlive its starter: run as a script, `python guard.py GRACE COMMAND…`.
 
 The starter holds the other end of this script's standard input open. When that closes, however the starter ended, or on SIGTERM,
-SIGINT or SIGHUP, the command and all that it started get SIGTERM, and SIGKILL if they are still there after GRACE seconds.
+SIGINT or SIGHUP, the command and all that it started get SIGTERM, and SIGKILL if they are still there after GRACE seconds: its
+group of processes, and on Linux also those that left it for a session of their own.
 What a command that ended by itself left behind is ended too. The exit code is the command's (128 + N after signal N).
 """
 
@@ -35,11 +36,14 @@ def main(arguments: list[str]) -> int:
         if select.select([0], [], [], _LOOK)[0] and not os.read(0, 4096):
             break
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, _KILLED)):
-        if not _tell(child, number):
-            break
         ends = time.monotonic() + patience
-        while time.monotonic() < ends and _tell(child, 0):
+        told_too: set[int] = set()
+        left = _tell(child, number)
+        while (_tell_adopted(child, number, told_too) or left) and time.monotonic() < ends:
             time.sleep(0.02)
+            left = _tell(child, 0)
+        if not left and not _adopted(child):
+            break
     code = child.wait()
     return code if code >= 0 else 128 - code
 
@@ -48,13 +52,37 @@ def _tell(child: subprocess.Popen[bytes], number: int) -> bool:
     """Send a signal to the group; False if nobody is left in it."""
     if child.poll() is not None:
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-child.pid, os.WNOHANG)[0]:
+            while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
     try:
         os.killpg(child.pid, number)
     except (ProcessLookupError, PermissionError):  # macOS refuses a group of which only a zombie is left
         return False
     return True
+
+
+def _tell_adopted(child: subprocess.Popen[bytes], number: int, told: set[int]) -> bool:
+    """Send a signal once to each process that made a session of its own and lost its parent; False if there is none."""
+    there = _adopted(child)
+    for pid in there - told:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+    told |= there
+    return bool(there)
+
+
+def _adopted(child: subprocess.Popen[bytes]) -> set[int]:
+    """Children of this script outside the command's group: on Linux only, as elsewhere none are adopted. Their numbers are
+    nobody else's until this script reaps them."""
+    found = set()
+    for name in os.listdir("/proc") if sys.platform == "linux" else ():
+        if name.isdecimal():
+            with contextlib.suppress(OSError):  # it has just ended
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    state, parent, group = file.read().rpartition(b")")[2].split()[:3]
+                if int(parent) == os.getpid() and int(group) != child.pid and state not in (b"Z", b"X"):
+                    found.add(int(name))
+    return found
 
 
 def _adopt_orphans() -> None:

@@ -68,6 +68,7 @@ class LocalServer(ABC):
         self._clock = clock
         self._sleep = sleep
         self._process: ServerProcess | None = None
+        self._up = False
 
     @property
     def root(self) -> str:
@@ -110,6 +111,7 @@ class LocalServer(ABC):
         if self.port:
             check_port(self.host, self.port, self.title)
         folder = _servers_folder(self.settings)
+        self._up = False
         self._process = process = ServerProcess(
             command, name=self.title, log=folder / self._log_name(), environ=environ, hide=self.key.reveal()
         )
@@ -120,6 +122,7 @@ class LocalServer(ABC):
         except BaseException:
             await self.stop()
             raise
+        self._up = True
 
     async def stop(self) -> None:
         """End it: SIGTERM to all its processes, SIGKILL to what is left. The port is free afterwards."""

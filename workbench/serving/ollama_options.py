@@ -151,7 +151,7 @@ def _unknown(name: str, known: Mapping[str, _Rule], where: str) -> str:
             f"{where}: {name} is not yours to send: Ollama is always asked to refuse what does not fit. With "
             "allow_truncation = true it cuts, and the answer is flagged as truncated."
         )
-    near = difflib.get_close_matches(str(name), known, 1)
+    near = difflib.get_close_matches(str(name), known.keys() - DROPPED, 1)
     meant = f" Did you mean {near[0]!r}?" if near else ""
     return (
         f"{where}: Ollama has no option {name!r}.{meant} It would ignore it without a word. "

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _LOOK_UP = 10.0  # seconds
 _VERSION = {"llama-server": ("/props", "build_info"), "tgi": ("/info", "version"), "vllm": ("/version", "version")}
+_NO_BUILD = "b0-unknown"  # llama.cpp that was built outside its repository
 _PROBE = dict.fromkeys(("llama-server", "tgi", "vllm"), "/health")
 _CONTEXT = (
     "max_model_len",
@@ -80,9 +81,9 @@ class OpenAIServer:
         models = tuple(sorted(set().union(*held)))
         fault = next((answer for answer in answers if isinstance(answer, CallError)), None)
         if fault is not None:
-            what, _, fix = str(fault).partition(". ")
-            others = f" ({len(held)} of {len(self._bases)} replicas answer)" if held else ""
-            return Health(False, f"{what}{others}", models=models, fix=fix)
+            what = str(fault).partition(". ")[0].rstrip(".")
+            others = f"{len(held)} of {len(self._bases)} replicas answer: " if len(self._bases) > 1 else ""
+            return Health(False, f"{others}{what}", models=models, fix=str(fault))
         if any(names != held[0] for names in held):
             each = "; ".join(
                 f"{base}: {', '.join(sorted(names)) or 'none'}" for base, names in zip(self._bases, held, strict=True)
@@ -205,7 +206,9 @@ class OpenAIServer:
         except CallError:
             return None
         version = found.get(field) if isinstance(found, dict) else None
-        return f"{self.kind} {version}" if isinstance(version, str) else None
+        if not isinstance(version, str):
+            return None
+        return self.kind if version == _NO_BUILD else f"{self.kind} {version}"
 
 
 def _checked(endpoint: Endpoint) -> dict[str, Any]:

@@ -18,15 +18,27 @@ _REST, _LONGEST_REST = 1.0, 30.0
 
 
 class Replica:
-    """One address and what it is at. outstanding: calls in flight. failures: in a row. resting_until: monotonic seconds."""
+    """One address and what it is at. outstanding: calls in flight. failures: in a row; lost: in all.
+    resting_until: monotonic seconds."""
 
-    __slots__ = ("failures", "outstanding", "probe", "rest", "resting_until", "served", "url", "why")
+    __slots__ = (
+        "failures",
+        "lost",
+        "outstanding",
+        "probe",
+        "rest",
+        "resting_until",
+        "served",
+        "url",
+        "why",
+    )
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.outstanding = 0
         self.served = 0
         self.failures = 0
+        self.lost = 0
         self.rest = _REST
         self.resting_until = 0.0
         self.why = ""
@@ -83,6 +95,7 @@ class Replicas:
     def failed(self, replica: Replica, why: str, *, refused: bool = False) -> None:
         """It could not be reached or broke off. refused: nobody listens there, so one of several rests at once."""
         replica.failures += 1
+        replica.lost += 1
         most = _REFUSALS_ALONE if len(self.all) == 1 else 1 if refused else _REFUSALS
         if replica.failures >= most and not replica.resting_until:
             self._eject(replica, why)
@@ -90,6 +103,10 @@ class Replicas:
     def retry_after(self) -> float:
         """Seconds until the first of the resting ones may be asked again."""
         return max(0.0, min(replica.resting_until for replica in self.all) - self._clock())
+
+    def lost(self) -> dict[str, int]:
+        """Calls that each address failed so far."""
+        return {replica.url: replica.lost for replica in self.all}
 
     async def aclose(self) -> None:
         """Stop the probes of the running event loop."""

@@ -22,6 +22,8 @@ Position = tuple[bytes | None, int]
 
 
 _ROUNDING = 1e-6  # of a cosine in float32
+_SLACK = 1e-5  # for a bound on one
+_HEAD = 96  # numbers of a vector that are looked at first; with 384 of them this leaves a few rows at a cosine of 0.85 and more
 
 
 def record_size(dimensions: int) -> int:
@@ -35,7 +37,8 @@ def pack(key: str, expires_at: float, vector: np.ndarray) -> bytes:
 
 
 class Mirror:
-    """Rows are records in the log's order. One is dead once it has expired; so is one whose expiry was set to 0 here, because it
+    """Rows are records in the log's order, each vector cut in two: only rows whose head leaves it possible that they are near
+    enough are looked at in whole. One is dead once it has expired; so is one whose expiry was set to 0 here, because it
     was replaced, lost or forgotten. Dead rows at the front go when the matrix has to grow.
 
     Its methods may be called from several threads. For its owner: task: what reads a lot of the log at the moment, for all who
@@ -59,7 +62,7 @@ class Mirror:
     @property
     def nbytes(self) -> int:
         """About how much memory it takes."""
-        return self._vectors.nbytes + 200 * len(self._keys) + 2000
+        return self._heads.nbytes + self._tails.nbytes + 200 * len(self._keys) + 2000
 
     def begin(self, seen: Position, log: bytes | None, start: int, room: int = 0) -> None:
         """Forget all, and follow this log from record `start`. Nothing happens if the position is not `seen` any more.
@@ -85,9 +88,11 @@ class Mirror:
             there = min(wanted, len(records) // self._layout.itemsize)
             read = np.frombuffer(records, self._layout, there)
             new = slice(self._count, self._count + there)
-            self._vectors[new], self._expires[new] = read["vector"], read["expires_at"]
+            self._heads[new], self._tails[new] = read["vector"][:, :_HEAD], read["vector"][:, _HEAD:]
+            self._rests[new] = np.linalg.norm(self._tails[new], axis=1)
+            self._expires[new] = read["expires_at"]
             lost = slice(self._count + there, self._count + wanted)
-            self._vectors[lost], self._expires[lost] = 0, 0
+            self._heads[lost], self._tails[lost], self._rests[lost], self._expires[lost] = 0, 0, 0, 0
             keys: list[bytes] = read["key"].tolist()
             for number, key, expires in zip(range(seen[1], upto), keys, read["expires_at"].tolist(), strict=False):
                 if expires:  # else nothing was ever written there
@@ -102,16 +107,25 @@ class Mirror:
         vector: (d,), of length 1, as the rows are.
         """
         with self._lock:
-            count, keys = self._count, self._keys
-            vectors, expires = self._vectors[:count], self._expires[:count]
-        # one thread, and faster than `@` there; BLAS's threads wait for each other many times longer where cores are busy
-        scores = np.vecdot(vectors, vector)
-        scores[expires <= now] = -np.inf
-        rows = np.flatnonzero(scores >= least - _ROUNDING)
-        if len(rows) > most:
-            rows = rows[np.argpartition(scores[rows], -most)[-most:]]
-        rows = rows[np.argsort(scores[rows])[::-1]]
-        return [(keys[row].hex(), min(1.0, float(scores[row]))) for row in rows]
+            keys = self._keys
+            heads, tails, rests, expires = (array[: self._count] for array in self._arrays())
+        tail = vector[_HEAD:]
+        # vecdot is one thread; `@` would be BLAS's, which wait for each other many times longer where cores are busy
+        scores = np.vecdot(heads, vector[:_HEAD])
+        # by Cauchy and Schwarz the tails cannot add more than the product of their lengths
+        possible = scores + rests * np.linalg.norm(tail) >= least - _SLACK
+        rows = np.flatnonzero(possible & (expires > now))
+        # picking rows one by one pays only if they are few
+        scores = (
+            scores[rows] + np.vecdot(tails[rows], tail)
+            if len(rows) * 4 < len(scores)
+            else (scores + np.vecdot(tails, tail))[rows]
+        )
+        near = scores >= least - _ROUNDING
+        rows, scores = rows[near], scores[near]
+        best = np.argpartition(scores, -most)[-most:] if len(rows) > most else np.arange(len(rows))
+        best = best[np.argsort(scores[best])[::-1]]
+        return [(keys[rows[one]].hex(), min(1.0, float(scores[one]))) for one in best]
 
     def forget(self, keys: Iterable[str]) -> None:
         """These are found no more."""
@@ -126,20 +140,27 @@ class Mirror:
 
     def _reset(self, log: bytes | None, start: int, room: int) -> None:
         self._log, self._start, self._count = log, start, 0
-        self._vectors = np.empty((room, self._dimensions), dtype=np.float32)
-        self._expires = np.empty(room, dtype=np.float64)
         self._keys: list[bytes] = []
         self._rows: dict[bytes, int] = {}  # key -> number of its newest record
+        self._make(room)
+
+    def _make(self, room: int) -> None:
+        self._heads = np.empty((room, min(_HEAD, self._dimensions)), dtype=np.float32)
+        self._tails = np.empty((room, max(0, self._dimensions - _HEAD)), dtype=np.float32)
+        self._rests = np.empty(room, dtype=np.float32)  # lengths of the tails
+        self._expires = np.empty(room, dtype=np.float64)
+
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self._heads, self._tails, self._rests, self._expires
 
     def _grow(self, wanted: int, now: float) -> None:
         """Room for `wanted` more and a quarter to spare. A search that runs elsewhere keeps the old arrays."""
         alive = self._expires[: self._count] > now
         dead = int(alive.argmax()) if alive.any() else self._count
-        kept = slice(dead, self._count)
-        self._start, self._count, self._keys = self._start + dead, self._count - dead, self._keys[kept]
-        room = (self._count + wanted) * 5 // 4
-        vectors, expires = np.empty((room, self._dimensions), dtype=np.float32), np.empty(room, dtype=np.float64)
-        vectors[: self._count], expires[: self._count] = self._vectors[kept], self._expires[kept]
-        self._vectors, self._expires = vectors, expires
+        old = [array[dead : self._count] for array in self._arrays()]
+        self._start, self._count, self._keys = self._start + dead, self._count - dead, self._keys[dead:]
+        self._make((self._count + wanted) * 5 // 4)
+        for array, kept in zip(self._arrays(), old, strict=True):
+            array[: self._count] = kept
         if dead:
             self._rows = {key: number for key, number in self._rows.items() if number >= self._start}

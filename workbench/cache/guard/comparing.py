@@ -21,8 +21,10 @@ _ALIKE = (frozenset(("what", "")), frozenset(("what", "how many")))
 _TIMELY = of.words("deadline due_date date time birthday anniversary expiry departure arrival start end")
 _SOON = of.words("tomorrow tonight weekend next upcoming")
 _CAN_SHOULD = {frozenset(("can",)), frozenset(("should",))}
-# before a number "for" says how long, before a name "to" says where
-_GOVERNING = {"numbers": frozenset(("for", "in")), "names": frozenset(("to", "in"))}
+_FOR_IN, _TO_IN = frozenset(("for", "in")), frozenset(("to", "in"))
+_MOVING = of.words(
+    "train flight bus ferry travel fly drive ride move go trip ticket ship deliver delivery shipping send"
+)
 
 
 def difference(one: Question, other: Question) -> str | None:
@@ -160,12 +162,17 @@ def _tense(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int])
 
 
 def _prepositions(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int]) -> str | None:
-    """One thing behind two prepositions that are not of one sort: paid by card, paid for a card."""
+    """One thing behind two prepositions that are not of one sort: paid by card, paid for a card; trains to and in London."""
+    moving = any(not item.forms.isdisjoint(_MOVING) for item in one)
     for here, there in pairs.items():
         if one[here].solid and here and there:
             before, after = one[here - 1].mark, other[there - 1].mark
             both = frozenset((before.key, after.key))
-            unlike = both in of.UNLIKE or both == _GOVERNING.get(one[here].mark.kind)
+            unlike = (
+                both in of.UNLIKE
+                or (both == _FOR_IN and one[here].mark.kind == "numbers")
+                or (both == _TO_IN and moving)
+            )
             if unlike and before.kind == after.kind == "order":
                 shown = one[here].mark.shown, other[there].mark.shown
                 return f"order: {before.key} {shown[0]} against {after.key} {shown[1]}"
@@ -204,9 +211,9 @@ def _turned(first: Item, second: Item, between: str) -> str:
 
 
 def _may_turn(here: tuple[Item, Item], there: tuple[Item, Item]) -> bool:
-    """Whether two neighbours may change places: joined by "and", behind a preposition, verb for noun, an adverb."""
+    """Whether two neighbours may change places: joined by "and", after a preposition, verb for noun, an adverb, a superlative."""
     kinds = {item.mark.kind for item in here}
-    if kinds & {"dates", "negation"} or any(item.mark.key.endswith("ly") for item in here):
+    if kinds & {"dates", "negation"} or any(item.mark.key.endswith(("ly", "est")) for item in here):
         return True
     if kinds <= {"numbers", "quotes"}:
         return False

@@ -259,7 +259,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (
         "long",
         (
-            r"\bhow long (?:(?:does|do|did|will|would|is|are|was)(?: it)?(?: (?:take|taking))?"
+            r"\bhow long (?:(?:does|do|did|will|would|is|are|was|can|could|should)(?: (?:it|i|we|you)\b)?(?: (?:take|taking))?"
             rf"|it (?:will |would )?(?:takes?|took)){_FOR_ME}(?: (?:to|for|until))?\b"
         ),
         "LONG",
@@ -294,7 +294,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("place location", r"\b(?:at |in )?what (?:place|location)\b", "where"),
     (
         "how reason reasons why",
-        r"\b(?:how come|for what reason|why is it that|what (?:is|are) the reasons? (?:why|for|that|behind))\b",
+        r"\b(?:how come|for what reason|why is it that|what (?:is|are) the reasons?(?: (?:why|for|that|behind))?)\b",
         "why",
     ),
     ("where", r"\bwhere (?:can|do|could|would|should|might) i (?:find|locate|see)\b", "where is"),
@@ -313,6 +313,9 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     ("if", r"\bwhat (?:will |would )?happens? if\b|\bwhat if\b", "what happen if"),
     # small things
+    ("like", rf"\bwhat (is|are) {_SOME} like\b", r"how \1 \2"),
+    ("age", r"\bat what age\b", "when what_age"),
+    ("phone", r"\bover the phone\b", "by phone"),
     ("got", r"\b(?:have|has) (you|we|they|i|he|she|it) got\b", r"do \1 have"),
     ("got", r"\b(have|has) got\b", r"\1"),
     ("get gets got getting", r"\b(?:get|gets|got|getting) (?=\w+ed\b)", ""),

@@ -7,14 +7,14 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 
 from workbench.cache.guard.vocabulary import ABBREVIATED_UNITS, CURRENCIES, EXACT_UNITS, MONTHS, ORDINALS, words
 
 __all__ = ["Mark", "Scanned", "clean", "quoted", "scan"]
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """One thing a question speaks of. key: what it is compared by; kind: what a reason calls it; shown: as it was written."""
 
     key: str
@@ -47,7 +47,7 @@ _PLAIN = str.maketrans(
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\u00ad\u200b-\u200f\u2060\ufeff\ufe0f]")
 _QUOTED = re.compile(r"```(.+?)```|`([^`]+)`|\"([^\"]+)\"|(?<![\w'])'([^']+)'(?![\w'])", re.DOTALL)
 _PIECE = r"""
-    (?P<word>[A-Z]?[a-z]+(?=[\s,?!;)]|[.:]?(?:\s|$)))
+    (?P<words>[A-Z]?[a-z]+(?:\ [A-Z]?[a-z]+)*(?=[\s,?!;)]|[.:]?(?:\s|$)))
   | (?P<quote>\x02\d+\x03)
   | (?P<code>
         (?:https?|ftps?|wss?|s3|file|ssh|git)://[^\s,;)\]]+ | www\.[^\s,;)\]]+ | [\w.+-]++@[\w-]+\.[\w.-]*\w
@@ -65,7 +65,7 @@ _PIECE = r"""
         (?:(?<![\w)])-)?(?:(?:US|us|A|C)?[£$€¥₹₩]\s?)?
         \d+(?:,\d{3})*(?:[.]\d+)*(?:/\d+)?[^\W_]*(?:°[CFcf]?|%)?(?:/[hs]\b)?
     )
-  | (?P<other>[^\W\d_]+(?:'[^\W\d_]+)*)
+  | (?P<word>[^\W\d_]+(?:'[^\W\d_]+)*)
   | (?P<pause>[,;:()\[\]{}]|[.?!]+)
   | (?P<symbol>[=<>+*^~|&@\#$\\%/!-]+|[^\s\w"'`])
 """
@@ -79,6 +79,8 @@ _INITIALS = re.compile(r"(?:[a-z]\.)+[a-z]?")
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 _SHORTENED = {"'re": "are", "'ve": "have", "'ll": "will", "'m": "am", "'d": "would"}
+_SHORT = {"u": "you", "ur": "your"}
+_UNUSUAL = words("may u ur")
 _NOT = {"ca": "can", "wo": "will", "sha": "shall", "ai": "is"}
 _IS = words("what how where who when why that there here it he she")
 _ACCENTED = 3  # letters: in shorter words an accent tends to make another word
@@ -124,7 +126,14 @@ def scan(text: str, quotes: Iterable[str]) -> Scanned:
             found.words.append("." if ends else ",")
             starts = starts or ends
             continue
-        if kind in ("word", "other"):
+        if kind == "words":
+            for word in raw.split():
+                if word.islower() and word not in _UNUSUAL:
+                    found.words.append(word)
+                else:
+                    _word(found, word, names=not (starts or titled or shouted), cased=not shouted)
+                starts = False
+        elif kind == "word":
             _word(found, raw, names=not (starts or titled or shouted), cased=not shouted)
         elif kind == "quote":
             quote = known[int(raw[1:-1])]
@@ -156,7 +165,7 @@ def _word(found: Scanned, raw: str, *, names: bool, cased: bool) -> None:
         word = _contracted(found, word)
     elif word == "may" and _is_month(found.words, named=names and raw == "May"):
         word = "may^"
-    plain = {"u": "you", "ur": "your"}.get(word) or _unaccented(word)
+    plain = _SHORT.get(word) or _unaccented(word)
     if plain:
         found.words.append(plain)
         if names and raw[0].isupper():

@@ -67,8 +67,8 @@ QUANTIFIERS = words("all some any none every each both either few many most only
 # may stand in one of the questions alone
 LIGHT = words("""
     any some own available currently possible exist provide offer located situated what_explaining what_listing what_time
-    what_date what_hour what_day what_month what_year what_city what_country what_person what_place what_company what_team
-    what_language
+    what_date what_hour what_day what_month what_year what_age what_city what_country what_person what_place what_company
+    what_team what_language
     """)
 # "make a payment" is "pay": may stand alone before a noun that matches another word
 LIGHT_VERBS = words("make place take give get do submit file raise request perform put leave carry_out")
