@@ -33,6 +33,7 @@ from workbench.serving.connection import Connection
 
 if TYPE_CHECKING:
     from workbench.cache.exact import ExactCache
+    from workbench.cache.lookup import Meaning, Place, Semantic
     from workbench.calls import CallLog
     from workbench.settings import Settings
 
@@ -121,10 +122,12 @@ class Client:
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
         cache: ExactCache | None = None,
+        semantic: Semantic | None = None,
     ) -> None:
         self.settings = settings
         self._log = log
         self._cache = cache
+        self._semantic = semantic
         self._identities: dict[str, tuple[str, float]] = {}
         self._runtimes: dict[str, Runtime] = dict(runtimes or {})
         self._limiters: dict[str, Limiter | None] = {}
@@ -216,16 +219,27 @@ class Client:
                 return Outcome(None, error, None, tries.count, tries.in_flight)
 
     async def complete(
-        self, request: Request, *, retries: int = RETRIES, cached: bool | None = None, **fields: Any
+        self,
+        request: Request,
+        *,
+        retries: int = RETRIES,
+        cached: bool | None = None,
+        meaning: Meaning | None = None,
+        **fields: Any,
     ) -> Completion:
         """Send, log one row, and return the answer or raise the CallError. `fields`: see `records.Call`.
 
         cached: whether an equal request's answer (of the same `tenant` among the fields) may be served and this one kept; None
-        does so for requests that ask for the same answer each time (temperature 0, or a seed).
+        does so for requests that ask for the same answer each time (temperature 0, or a seed). meaning: how the request was
+        made of a prompt, for a look-up by meaning where there is no equal one.
         """
         try:
-            key = await self._key(request, cached, fields.get("tenant"))
-            outcome = await (self.call(request, retries=retries) if key is None else self._fetch(request, key, retries))
+            tenant = fields.get("tenant")
+            key = await self._key(request, cached, tenant)
+            if key is None:
+                outcome = await self.call(request, retries=retries)
+            else:
+                outcome = await self._fetch(request, key, retries, meaning, tenant)
         except asyncio.CancelledError:
             self._write(stopped().row(request, **fields))
             raise
@@ -360,17 +374,24 @@ class Client:
             self._identities[model] = known
         return known[0]
 
-    async def _fetch(self, request: Request, key: str, retries: int) -> Outcome:
-        """From the cache, or from the model if it is not there."""
+    async def _fetch(
+        self, request: Request, key: str, retries: int, meaning: Meaning | None, tenant: str | None
+    ) -> Outcome:
+        """From the exact cache, else from the semantic one, else from the model."""
         assert self._cache is not None  # noqa: S101  (there would be no key)
         asked: Outcome | None = None
 
         async def ask() -> Completion:
             nonlocal asked
+            place = await self._place(request.model, meaning, tenant)
+            if place is not None and (hit := await place.find()) is not None:
+                return hit.completion
             asked = await self.call(request, retries=retries)
             if asked.error is not None:
                 raise asked.error
             assert asked.completion is not None  # noqa: S101  (for the type checker)
+            if place is not None:
+                await place.add(asked.completion, cost=asked.cost)
             return asked.completion
 
         try:
@@ -380,6 +401,17 @@ class Client:
         except CallError as error:
             return asked or Outcome(None, error)
         return asked or Outcome(completion, None, self.cost(request.model, completion))
+
+    async def _place(self, model: str, meaning: Meaning | None, tenant: str | None) -> Place | None:
+        """Where to look by meaning; None where nothing is compared so, or where it cannot be."""
+        if self._semantic is None or meaning is None:
+            return None
+        try:
+            return await self._semantic.place(
+                meaning, identity=await self._identity(model), tenant=tenant, describe=self.describe
+            )
+        except CallError:  # the embedder cannot be reached: the model can
+            return None
 
     def _cost_of(self, model: str) -> Callable[[Completion], float | None]:
         return partial(self.cost, model)

@@ -79,9 +79,9 @@ class Endpoint:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `sources` maps a field to the setting that chose it, such as "WORKBENCH_HOME (environment)".
-    author: empty if nobody set it. cache: whether equal requests may share an answer. cache_url, releases_url: the key-value
-    stores, None for the embedded one. qdrant_url: where
-    vectors are kept, None for the key-value store of the caches."""
+    author: empty if nobody set it. cache: whether equal requests may share an answer. semantic_cache: off, shadow or on, for
+    prompts that declare what they compare by meaning. embedder: the model that makes its vectors. cache_url, releases_url: the
+    key-value stores, None for the embedded one. qdrant_url: where vectors are kept, None for the caches' store."""
 
     project: Path
     home: Path
@@ -96,6 +96,8 @@ class Settings:
     sources: Mapping[str, str]
     file: Path | None = None
     cache: bool = True
+    semantic_cache: str = "off"
+    embedder: str = "embedded/minilm-l6"
     cache_url: Secret | None = None
     releases_url: Secret | None = None
     qdrant_url: str | None = None
@@ -232,6 +234,9 @@ def load_settings(project: Path | str | None = None, *, environ: Mapping[str, st
     cache = text("cache", "on")
     if cache not in ("on", "off"):
         raise SettingsError(f"{sources['cache']}: cache = {cache!r} must be on or off.")
+    semantic = text("semantic_cache", "off")
+    if semantic not in ("off", "shadow", "on"):
+        raise SettingsError(f"{sources['semantic_cache']}: semantic_cache = {semantic!r} must be off, shadow or on.")
     return Settings(
         project=root,
         home=path("home", root / ".workbench"),
@@ -246,6 +251,8 @@ def load_settings(project: Path | str | None = None, *, environ: Mapping[str, st
         sources=MappingProxyType(sources),
         file=file,
         cache=cache == "on",
+        semantic_cache=semantic,
+        embedder=text("embedder", "embedded/minilm-l6"),
         cache_url=store("cache_url"),
         releases_url=store("releases_url"),
         qdrant_url=None if qdrant_url is None else http_address(qdrant_url, sources["qdrant_url"]),
@@ -254,8 +261,8 @@ def load_settings(project: Path | str | None = None, *, environ: Mapping[str, st
 
 
 _FIELDS = (
-    "home", "prompts", "datasets", "notebooks", "reports", "weights", "model", "author", "endpoints", "cache", "redis_url",
-    "cache_url", "releases_url", "qdrant_url",
+    "home", "prompts", "datasets", "notebooks", "reports", "weights", "model", "author", "endpoints", "cache", "semantic_cache",
+    "embedder", "redis_url", "cache_url", "releases_url", "qdrant_url",
 )  # fmt: skip
 _ENDPOINT_FIELDS = (
     "kind", "url", "urls", "key_env", "concurrency", "requests_per_minute", "tokens_per_minute", "options",

@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from workbench.cache import ExactCache
+from workbench.cache.lookup import Meaning
 from workbench.calls import CallLog
 from workbench.client import Client
 from workbench.errors import DatasetError, InputError
-from workbench.prompts import FilePrompts, git_author
+from workbench.prompts import FilePrompts, git_author, render
 from workbench.records import (
     Completion,
     Embeddings,
@@ -30,9 +31,11 @@ from workbench.settings import Settings, load_settings
 from workbench.stores.keyvalue import KeyValue
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from openai import AsyncOpenAI
 
+    from workbench.cache.lookup import Semantic
     from workbench.doctor import Diagnosis
     from workbench.evaluation.comparison import Comparison
     from workbench.evaluation.datasets import Dataset
@@ -71,15 +74,35 @@ class Workbench:
         self._kv = KeyValue(url.reveal() if url is not None else None, self.settings.home)
         self.cache = ExactCache(self._kv)
         self.client = Client(
-            self.settings, log=self.calls, runtimes=runtimes, cache=self.cache if self.settings.cache else None
-        )
+            self.settings, log=self.calls, runtimes=runtimes, cache=self.cache if self.settings.cache else None,
+            semantic=self._open_semantic(),
+        )  # fmt: skip
 
     # -- one call -------------------------------------------------------------------------------------------------
 
+    def _open_semantic(self) -> Semantic | None:
+        """None where it is off: what it needs takes a while to import."""
+        settings = self.settings
+        if settings.semantic_cache == "off" or not settings.cache:
+            return None
+        from workbench.cache.lookup import Semantic
+        from workbench.cache.semantic import SemanticCache
+        from workbench.stores.vectors import open_vectors
+
+        async def embed(texts: Sequence[str]) -> np.ndarray:
+            return (await self.client.embed(settings.embedder, texts)).vectors
+
+        key = settings.qdrant_key
+        vectors = open_vectors(self._kv, qdrant_url=settings.qdrant_url, qdrant_key=key.reveal() if key else None)
+        mode: Any = settings.semantic_cache
+        return Semantic(SemanticCache(vectors, embed, mode=mode), settings.embedder)
+
     async def ask(
         self,
-        question: str | Sequence[Message],
+        question: str | Sequence[Message] | None = None,
         *,
+        prompt: str | Prompt | None = None,
+        inputs: Mapping[str, Any] | None = None,
         model: str | None = None,
         params: Params | Mapping[str, Any] | None = None,
         raw: bool = False,
@@ -90,13 +113,21 @@ class Workbench:
     ) -> Completion:
         """One answer from a model, logged like every call. raw: send the text as it is, without a chat template.
 
-        cached: whether an equal question's answer may be served (its `source` is then "exact"); None does so where the question
-        asks for the same answer each time: temperature 0, or a seed. tenant: answers are never shared between two.
+        In place of a question: `prompt`, such as "helpdesk@2", and the `inputs` for its variables. cached: whether an equal
+        question's answer may be served (its `source` is then "exact"; "semantic" if it was one that means the same, see
+        docs/caches.md); None does so where the question asks for the same answer each time: temperature 0, or a seed. tenant:
+        answers are never shared between two.
         """
         self._make_home()
         fields: dict[str, Any] = {"tenant": tenant, "user": user, "cached": cached}
         model = model or self.settings.model
         sampling = _params(params)
+        if prompt is not None:
+            if question is not None:
+                raise InputError("ask takes a question or a prompt with its inputs, not both.")
+            return await self._ask_prompt(prompt, inputs or {}, model, sampling, timeout, fields)
+        if question is None:
+            raise InputError('ask needs a question, or prompt="NAME@2" and inputs={...}.')
         if isinstance(question, str):
             if raw:
                 request = Request(model, "completion", (), question, sampling, timeout)
@@ -105,6 +136,30 @@ class Workbench:
         elif raw:
             raise InputError("raw=True sends one text as it is: pass a text, not messages.")
         return await self.client.complete(Request(model, "chat", tuple(question), "", sampling, timeout), **fields)
+
+    async def _ask_prompt(
+        self,
+        prompt: str | Prompt,
+        inputs: Mapping[str, Any],
+        model: str,
+        params: Params,
+        timeout: float,
+        fields: Mapping[str, Any],
+    ) -> Completion:
+        found = prompt if isinstance(prompt, Prompt) else self.prompts.get(prompt)
+        (variant,) = self.variants([found], [model], params)
+
+        def build(values: Mapping[str, object]) -> Request:
+            kind, messages, text = render(found, values)
+            return Request(model, kind, messages, text, variant.params, timeout)
+
+        return await self.client.complete(
+            build(inputs),
+            meaning=Meaning(found, inputs, build),
+            prompt_ref=found.ref,
+            prompt_digest=found.digest,
+            **fields,
+        )
 
     async def embed(self, texts: Sequence[str], *, model: str, timeout: float = 60.0) -> Embeddings:
         """One vector a text, from a model that makes them, such as ollama/nomic-embed-text."""

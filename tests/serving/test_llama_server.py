@@ -148,7 +148,7 @@ async def test_what_it_says_of_itself(local: OpenAICompatible) -> None:
     assert ("smollm2", CONTEXT) == (found.model, found.context_length)
     assert (True, ("smollm2",)) == (health.ok, health.models)
     assert found.server_version is not None
-    assert found.server_version.startswith("llama-server ")
+    assert found.server_version.startswith("llama-server")  # the wheel's build does not know its number
     assert found.server_version == health.version
 
 

@@ -1,7 +1,8 @@
 """A double of the program `vllm`: takes its command line, and behaves as VLLM_DOUBLE says. It starts a child, as vLLM does.
 
 ready: answers /health with 503 and then 200. dies: ends with a traceback, its child left behind. silent: never answers.
-leaves: its child makes a session of its own. foreign: answers, but knows no key. crash: dies when /crash is asked for. stubborn: like ready, but takes no SIGTERM.
+leaves: its child makes a session of its own. foreign: answers, but knows no key. crash: dies when /crash is asked for. stubborn:
+like ready, but takes no SIGTERM.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 __all__ = ["main"]
 
@@ -75,13 +76,11 @@ def _adopted(child: subprocess.Popen[bytes]) -> set[int]:
     """Children of this script outside the command's group: on Linux only, as elsewhere none are adopted. Their numbers are
     nobody else's until this script reaps them."""
     found = set()
-    for name in os.listdir("/proc") if sys.platform == "linux" else ():
-        if name.isdecimal():
-            with contextlib.suppress(OSError):  # it has just ended
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    state, parent, group = file.read().rpartition(b")")[2].split()[:3]
-                if int(parent) == os.getpid() and int(group) != child.pid and state not in (b"Z", b"X"):
-                    found.add(int(name))
+    for folder in Path("/proc").glob("[0-9]*") if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError):  # it has just ended
+            state, parent, group = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:3]
+            if int(parent) == os.getpid() and int(group) != child.pid and state not in (b"Z", b"X"):
+                found.add(int(folder.name))
     return found
 
 

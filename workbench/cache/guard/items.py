@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from workbench.cache.guard import vocabulary as of
 from workbench.cache.guard.lemmas import bases
@@ -35,8 +35,7 @@ _DAY = re.compile(r"(\d\d?)(?:st|nd|rd|th)")
 _APART = 3  # words that may stand between a verb and its particle: "turn auto renewal off"
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A mark at its place among the words. forms: what it may be a form of.
 
     solid: must be matched; prepositions and persons only hold the order. after: the word before it, articles and
@@ -91,12 +90,11 @@ class _Reader:
         plain = mark.kind == "words"
         forms = bases(mark.key.removeprefix("what_")) if plain else frozenset((mark.key,))
         passive = plain and of.participle(mark.key) and not of.BE.isdisjoint(self._words[max(place - 5, 0) : place])
-        self.items.append(Item(mark, forms, place, solid, self._after(place), passive))
-
-    def _after(self, place: int) -> str:
-        while place > 0 and self._words[place - 1] in of.DETERMINERS:
-            place -= 1
-        return self._words[place - 1] if place > 0 else "."
+        before = place - 1
+        while before >= 0 and self._words[before] in of.DETERMINERS:
+            before -= 1
+        after = self._words[before] if before >= 0 else "."
+        self.items.append(Item(mark, forms, place, solid, after, passive))
 
     def _single(self, word: str, place: int) -> None:
         """One word that is part of no phrase."""
@@ -193,7 +191,7 @@ class _Reader:
             if of.NUMBERS.get(word, 20) < 20 and end < len(words) and words[end] in of.NUMBERS:
                 break  # "nine one one" is not eleven
         self._add(Mark(str(total + current), "numbers", " ".join(words[place:end])), place)
-        self.items[-1] = replace(self.items[-1], place=end - 1)  # where a unit follows
+        self.items[-1] = self.items[-1]._replace(place=end - 1)  # where a unit follows
         return end - place
 
     def _multiplied(self, scale: str, place: int) -> bool:
@@ -206,7 +204,7 @@ class _Reader:
                     return False
                 key = str(int(whole + part) * of.SCALES[scale] // 10 ** len(part))
                 mark = Mark(key, "numbers", f"{item.mark.shown} {scale}")
-                self.items[-back] = replace(item, mark=mark, forms=frozenset((key,)), place=place)
+                self.items[-back] = item._replace(mark=mark, forms=frozenset((key,)), place=place)
                 return True
         return False
 
@@ -220,8 +218,8 @@ def _days(items: list[Item]) -> list[Item]:
             if 0 <= near < len(items) and abs(items[near].place - month.place) <= 2:
                 mark = items[near].mark
                 if day := _DAY.fullmatch(_ORDINALS.get(mark.key, mark.key)):
-                    items[near] = replace(
-                        items[near], mark=Mark(day[1], "dates", mark.shown), forms=frozenset((day[1],))
+                    items[near] = items[near]._replace(
+                        mark=Mark(day[1], "dates", mark.shown), forms=frozenset((day[1],))
                     )
     return items
 
