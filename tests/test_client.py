@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from workbench import errors
+from workbench.calls import CallLog
 from workbench.client import Client
 from workbench.records import Message, Request
 from workbench.serving.scripted import Rule, Scripted
@@ -120,6 +121,31 @@ async def test_waiting_for_another_turn_takes_nothing_of_the_second_try(project:
     assert 120.0 <= clock.now
     assert outcome.completion is not None
     assert 100.0 < outcome.completion.timing.queued
+
+
+@pytest.mark.parametrize("act", ["complete", "stream", "embed"])
+async def test_one_call_waits_for_its_turn_no_longer_than_its_timeout(
+    act: str, toml: Any, openai_double: OpenAIDouble
+) -> None:
+    """Whoever asks once is answered or told in time, and it is logged; a run's calls wait as long as it takes."""
+    client = toml("concurrency = 1")
+    log = client._log = CallLog(client.settings.calls, client.settings.runs)
+    limiter = client.limiter("openai/m")
+    began = await limiter.enter()
+    calls = {
+        "complete": lambda: client.complete(chat(timeout=0.01)),
+        "stream": lambda: anext(client.stream(chat(timeout=0.01))),
+        "embed": lambda: client.embed("openai/m", ["x"], timeout=0.01),
+    }
+    with pytest.raises(errors.CallTimeoutError, match=r"openai/m was not asked: .* within 0.01 s .*: 1, at most 1 now"):
+        await calls[act]()
+    patient = asyncio.create_task(client.call(chat(timeout=5.0)))
+    await asyncio.sleep(0)
+    limiter.leave(began)
+    assert (await patient).completion is not None
+    await client.aclose()
+    assert 1 == openai_double.calls
+    assert ["CallTimeoutError"] == log.frame()["error"].tolist()
 
 
 async def test_a_long_retry_after_ends_a_call_at_once(project: Path) -> None:
@@ -246,3 +272,29 @@ async def test_embeddings_of_a_double_count_in_the_budget_of_tokens(toml: Any, o
     await client.aclose()
     # a burst of 6, and 7 were used: the second one waits until its estimate of 1 is there
     assert [2.0] == clock.slept
+
+
+async def test_closing_closes_all_and_the_log_also_if_one_fails(project: Path) -> None:
+    """What failed is raised afterwards."""
+    closed = []
+
+    class Failing(Scripted):
+        async def aclose(self) -> None:
+            closed.append(self)
+            raise OSError("made to fail")
+
+    class Closing(Scripted):
+        async def aclose(self) -> None:
+            closed.append(self)
+
+    class Log(CallLog):
+        def close(self) -> None:
+            closed.append(self)
+
+    settings = load_settings(project)
+    runtimes = {"a": Closing(), "b": Failing(), "c": Closing()}
+    log = Log(settings.calls, settings.runs)
+    with pytest.raises(OSError, match="made to fail"):
+        await Client(settings, log=log, runtimes=runtimes).aclose()
+    assert {*runtimes.values(), log} == set(closed)
+    assert log is closed[-1]

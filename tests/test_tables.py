@@ -68,6 +68,18 @@ def test_format_money(dollars: float | Decimal | None, text: str) -> None:
     assert text == tables.format_money(dollars)
 
 
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0, "0%"), (1, "100%"), (0.0083, "0.83%"), (0.031, "3.1%"), (0.1234, "12%"), (0.983, "98.3%"), (0.05, "5%"),
+        (0.00001, "<0.01%"), (0.99999, ">99.9%"), (0.9, "90%"), (0.99, "99%"),
+    ],
+)  # fmt: skip
+def test_format_share(share: float, text: str) -> None:
+    """Per cent with more digits near both ends; nothing but 0 and 1 reads as 0% or 100%."""
+    assert text == tables.format_share(share)
+
+
 def test_format_interval() -> None:
     """Estimate and bounds; differences with their sign, a zero without; no interval is a dash."""
     assert "0.81 [0.72, 0.88]" == tables.format_interval(Interval(0.81, 0.72, 0.88, 0.95))

@@ -9,12 +9,13 @@ import random
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from workbench import pricing
+from workbench.cache.cache import scope_name
 from workbench.cache.key import cache_key, cacheable, endpoint_identity
 from workbench.errors import BadRequestError, CallError, InputError, StoppedError
 from workbench.records import (
@@ -32,8 +33,9 @@ from workbench.serving import Embedder, Limiter, Metered, Runtime, Tries, limite
 from workbench.serving.connection import Connection
 
 if TYPE_CHECKING:
-    from workbench.cache.exact import ExactCache
-    from workbench.cache.lookup import Meaning, Place, Semantic
+    from workbench.cache import Cache
+    from workbench.cache.lookup import Meaning, Place
+    from workbench.cache.turn import Turn
     from workbench.calls import CallLog
     from workbench.settings import Settings
 
@@ -121,13 +123,11 @@ class Client:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
-        cache: ExactCache | None = None,
-        semantic: Semantic | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self.settings = settings
         self._log = log
         self._cache = cache
-        self._semantic = semantic
         self._identities: dict[str, tuple[str, float]] = {}
         self._runtimes: dict[str, Runtime] = dict(runtimes or {})
         self._limiters: dict[str, Limiter | None] = {}
@@ -193,17 +193,19 @@ class Client:
         """Does this endpoint answer?"""
         return await self.runtime(f"{endpoint}/-").health()
 
-    async def call(self, request: Request, *, retries: int = RETRIES) -> Outcome:
+    async def call(self, request: Request, *, retries: int = RETRIES, patience: float | None = None) -> Outcome:
         """Send once, and again (at most `retries` times, with jittered backoff or the server's Retry-After) if the error is
         one that passes. Never raises a CallError: the outcome holds it. Nothing is logged here.
 
         One try may take `request.timeout` seconds; all tries and the waits between them at most twice that, not counting the
-        time that each try waits for its turn at the endpoint's limiter.
+        time that each try waits for its turn at the endpoint's limiter. patience: seconds for these waits; None: as long as it
+        takes, which is for runs, that keep the queue full themselves.
         """
         runtime = self.runtime(request.model)
-        tries = self._tries(request.model, request.timeout, retries)
+        tries = self._tries(request.model, request.timeout, retries, patience)
         while True:
-            await tries.begin(_tokens(request))
+            if (late := await tries.begin(_tokens(request))) is not None:
+                return Outcome(None, late, None, tries.count, tries.in_flight)
             completion: Completion | None = None
             error: CallError | None = None
             try:
@@ -227,19 +229,19 @@ class Client:
         meaning: Meaning | None = None,
         **fields: Any,
     ) -> Completion:
-        """Send, log one row, and return the answer or raise the CallError. `fields`: see `records.Call`.
+        """Send, log one row, and return the answer or raise the CallError. `fields`: see `records.Call`. As in `call`, but waits
+        for its turns at most `request.timeout` seconds.
 
         cached: whether an equal request's answer (of the same `tenant` among the fields) may be served and this one kept; None
         does so for requests that ask for the same answer each time (temperature 0, or a seed). meaning: how the request was
         made of a prompt, for a look-up by meaning where there is no equal one.
         """
         try:
-            tenant = fields.get("tenant")
-            key = await self._key(request, cached, tenant)
+            key = await self._key(request, cached, fields.get("tenant"))
             if key is None:
-                outcome = await self.call(request, retries=retries)
+                outcome = await self.call(request, retries=retries, patience=request.timeout)
             else:
-                outcome = await self._fetch(request, key, retries, meaning, tenant)
+                outcome = await self._fetch(request, key, retries, meaning, fields)
         except asyncio.CancelledError:
             self._write(stopped().row(request, **fields))
             raise
@@ -250,17 +252,24 @@ class Client:
         return outcome.completion
 
     async def stream(
-        self, request: Request, *, retries: int = RETRIES, cached: bool | None = None, **fields: Any
+        self,
+        request: Request,
+        *,
+        retries: int = RETRIES,
+        cached: bool | None = None,
+        meaning: Meaning | None = None,
+        **fields: Any,
     ) -> AsyncGenerator[Chunk, None]:
         """Pieces of text as they come; the last one carries the Completion. Logged once. Sent again as in `call`, as long as no
-        piece has come; raises the CallError. cached: as in `complete`; an answer from the cache is one piece."""
+        piece has come; raises the CallError. cached, meaning: as in `complete`; an answer from a cache is one piece."""
         key = await self._key(request, cached, fields.get("tenant"))
         if key is None or self._cache is None:
             async with aclosing(self._stream(request, retries, fields)) as chunks:
                 async for chunk in chunks:
                     yield chunk
             return
-        async with self._cache.turn(key, request.model, cost=self._cost_of(request.model)) as turn:
+        async with self._turn(request, key, fields) as turn:
+            place = await self._look(turn, request.model, meaning, fields)
             if turn.found is not None:
                 self._write(Outcome(turn.found, None, self.cost(request.model, turn.found)).row(request, **fields))
                 yield Chunk(turn.found.text, reasoning=turn.found.reasoning)
@@ -270,15 +279,19 @@ class Client:
                 async for chunk in chunks:
                     if chunk.completion is not None:
                         await turn.keep(chunk.completion)
+                        if place is not None:
+                            await place.add(chunk.completion, cost=self.cost(request.model, chunk.completion))
                     yield chunk
 
     async def _stream(self, request: Request, retries: int, fields: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
         runtime = self.runtime(request.model)
-        tries = self._tries(request.model, request.timeout, retries)
+        tries = self._tries(request.model, request.timeout, retries, request.timeout)
         outcome: Outcome | None = None
         try:
             while True:
-                await tries.begin(_tokens(request))
+                if (late := await tries.begin(_tokens(request))) is not None:
+                    outcome = Outcome(None, late, None, tries.count, tries.in_flight)
+                    raise late
                 outcome, begun = None, False
                 try:
                     async with aclosing(runtime.stream(tries.within(request))) as chunks:
@@ -302,19 +315,22 @@ class Client:
             self._write((outcome or stopped()).row(request, **fields))
 
     async def embed(
-        self, model: str, texts: Sequence[str], *, timeout: float = 60.0, retries: int = RETRIES
+        self, model: str, texts: Sequence[str], *, timeout: float = 60.0, retries: int = RETRIES, **fields: Any
     ) -> Embeddings:
-        """One vector a text, from `endpoint/model`. Raises a CallError; BadRequestError where the runtime makes none."""
+        """One vector a text, from `endpoint/model`; logged as one row of kind "embedding". Raises a CallError; BadRequestError
+        where the runtime makes none. `fields`: see `records.Call`."""
         runtime, (_, name) = self.runtime(model), split_model(model)
         if not isinstance(runtime, Embedder):
             raise BadRequestError(
                 f"{model}: {runtime.kind} models make no embeddings here. Name a model that does, such as "
                 "embedded/minilm-l6, ollama/nomic-embed-text or openai/text-embedding-3-small."
             )
-        tries = self._tries(model, timeout, retries)
+        tries = self._tries(model, timeout, retries, timeout)
         tokens = sum(len(text) for text in texts if isinstance(text, str)) // _CHARS_PER_TOKEN
         while True:
-            await tries.begin(tokens)
+            if (late := await tries.begin(tokens)) is not None:
+                self._write_embedding(model, texts, late, tries.count, fields)
+                raise late
             found: Embeddings | None = None
             error: CallError | None = None
             try:
@@ -325,9 +341,11 @@ class Client:
                 used = found.usage.prompt_tokens if found else None
                 tries.end(found or error, 0 if used is None else used - tokens)
             if found is not None:
+                self._write_embedding(model, texts, found, tries.count, fields)
                 return found
             assert error is not None  # noqa: S101  (for the type checker)
             if not await tries.again(error):
+                self._write_embedding(model, texts, error, tries.count, fields)
                 raise error
 
     async def metrics(self, endpoint: str) -> ServerMetrics | None:
@@ -342,11 +360,12 @@ class Client:
         return pricing.call_cost(found, name, completion.usage) if found else None
 
     async def aclose(self) -> None:
-        """Close connections and unload embedded models."""
-        for runtime in self._runtimes.values():
-            await runtime.aclose()
-        if self._log is not None:
-            self._log.close()
+        """Close connections and unload embedded models: all of them and the log, also if one fails. Raises what failed then."""
+        async with AsyncExitStack() as stack:
+            if self._log is not None:
+                stack.callback(self._log.close)
+            for runtime in self._runtimes.values():
+                stack.push_async_callback(runtime.aclose)
 
     def _write(self, row: Call) -> None:
         if self._log is not None:
@@ -374,50 +393,66 @@ class Client:
             self._identities[model] = known
         return known[0]
 
+    def _turn(self, request: Request, key: str, fields: Mapping[str, Any]) -> Turn:
+        assert self._cache is not None  # noqa: S101  (there would be no key)
+        scope = scope_name(request.model, fields.get("prompt_ref"))
+        return self._cache.turn(key, scope, cost=self._cost_of(request.model), patience=request.timeout)
+
     async def _fetch(
-        self, request: Request, key: str, retries: int, meaning: Meaning | None, tenant: str | None
+        self, request: Request, key: str, retries: int, meaning: Meaning | None, fields: Mapping[str, Any]
     ) -> Outcome:
         """From the exact cache, else from the semantic one, else from the model."""
         assert self._cache is not None  # noqa: S101  (there would be no key)
+        found = self._cache.held(key, scope_name(request.model, fields.get("prompt_ref")))
         asked: Outcome | None = None
-
-        async def ask() -> Completion:
-            nonlocal asked
-            place = await self._place(request.model, meaning, tenant)
-            if place is not None and (hit := await place.find()) is not None:
-                return hit.completion
-            asked = await self.call(request, retries=retries)
-            if asked.error is not None:
-                raise asked.error
-            assert asked.completion is not None  # noqa: S101  (for the type checker)
-            if place is not None:
-                await place.add(asked.completion, cost=asked.cost)
-            return asked.completion
-
         try:
-            completion = await self._cache.fetch(
-                key, request.model, ask, cost=self._cost_of(request.model), patience=request.timeout
-            )
+            if found is None:
+                async with self._turn(request, key, fields) as turn:
+                    place = await self._look(turn, request.model, meaning, fields)
+                    found = turn.found
+                    if found is None:
+                        asked = await self.call(request, retries=retries, patience=request.timeout)
+                        if asked.error is not None:
+                            raise asked.error
+                        assert asked.completion is not None  # noqa: S101  (for the type checker)
+                        await turn.keep(asked.completion)
+                        if place is not None:
+                            await place.add(asked.completion, cost=asked.cost)
         except CallError as error:
             return asked or Outcome(None, error)
-        return asked or Outcome(completion, None, self.cost(request.model, completion))
+        return asked or Outcome(found, None, self.cost(request.model, found) if found else None)
 
-    async def _place(self, model: str, meaning: Meaning | None, tenant: str | None) -> Place | None:
-        """Where to look by meaning; None where nothing is compared so, or where it cannot be."""
-        if self._semantic is None or meaning is None:
+    async def _look(self, turn: Turn, model: str, meaning: Meaning | None, fields: Mapping[str, Any]) -> Place | None:
+        """Look by meaning where there was no equal request. Returns where the model's answer is then to be kept."""
+        if turn.found is not None or meaning is None or self._cache is None:
             return None
-        try:
-            return await self._semantic.place(
-                meaning, identity=await self._identity(model), tenant=tenant, describe=self.describe
-            )
-        except CallError:  # the embedder cannot be reached: the model can
-            return None
+        scope, tenant = scope_name(model, fields.get("prompt_ref")), fields.get("tenant")
+        place = await self._cache.place(turn, meaning, identity=await self._identity(model), tenant=tenant, scope=scope)
+        if place is not None and (hit := await place.find()) is not None:
+            turn.serve(hit.completion, cost=hit.cost)
+        return place
+
+    def _write_embedding(
+        self, model: str, texts: Sequence[str], found: Embeddings | CallError, attempts: int, fields: Mapping[str, Any]
+    ) -> None:
+        """One row for one call, however many texts it had."""
+        if self._log is None:
+            return
+        request = Request(model, "completion", (), texts[0] if len(texts) == 1 else f"{len(texts):,} texts")
+        if isinstance(found, CallError):
+            outcome = Outcome(None, found, None, attempts)
+        else:
+            usage = replace(found.usage, completion_tokens=0)
+            made = Completion("", "stop", usage, found.timing, model)
+            outcome = Outcome(made, None, self.cost(model, made), attempts)
+        row = outcome.row(request, params={}, **fields)
+        self._write(replace(row, kind="embedding", text=None, finish_reason=None))
 
     def _cost_of(self, model: str) -> Callable[[Completion], float | None]:
         return partial(self.cost, model)
 
-    def _tries(self, model: str, timeout: float, retries: int) -> Tries:
-        return Tries(self.limiter(model), timeout, retries, self._clock, self._sleep, self._rng)
+    def _tries(self, model: str, timeout: float, retries: int, patience: float | None) -> Tries:
+        return Tries(model, self.limiter(model), timeout, retries, self._clock, self._sleep, self._rng, patience)
 
     def _priced(self, completion: Completion) -> tuple[Completion, None, float | None]:
         return completion, None, self.cost(completion.model, completion)

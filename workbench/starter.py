@@ -1,4 +1,4 @@
-"""What the package brings for a first run: notebooks, the demo's prompts and its data set.
+"""What the package brings for a first run: notebooks, the demo's prompts and its data set, a sample of pairs for the cache.
 
 In a checkout they are the repository's own folders; an installed wheel carries copies.
 """
@@ -13,10 +13,13 @@ from pathlib import Path
 from workbench.errors import InputError
 from workbench.settings import Settings
 
-__all__ = ["DEMO_DATASET", "DEMO_PROMPT", "ensure_demo", "ensure_notebooks", "find_notebook"]
+__all__ = [
+    "CACHE_PAIRS", "DEMO_DATASET", "DEMO_PROMPT", "ensure_demo", "ensure_notebooks", "find_notebook", "find_pairs",
+]  # fmt: skip
 
 DEMO_PROMPT = "sentiment"
 DEMO_DATASET = "customer_sentiment"
+CACHE_PAIRS = "cache_pairs_sample"
 
 
 def _shipped(folder: str) -> Path:
@@ -44,6 +47,12 @@ def ensure_notebooks(settings: Settings) -> None:
     """Copy the notebooks into a project that has none."""
     if not settings.notebooks.exists():
         shutil.copytree(_shipped("notebooks"), settings.notebooks)
+
+
+def find_pairs(settings: Settings) -> Path:
+    """The sample of labelled pairs to tune the semantic cache with: the project's own copy, else the shipped one."""
+    own = settings.datasets / f"{CACHE_PAIRS}.jsonl"
+    return own if own.is_file() else _shipped("datasets") / own.name
 
 
 def find_notebook(settings: Settings, name: str) -> Path:

@@ -26,6 +26,7 @@ __all__ = [
     "format_money",
     "format_number",
     "format_seconds",
+    "format_share",
     "to_html",
     "to_markdown",
     "to_text",
@@ -148,6 +149,17 @@ def format_interval(interval: Interval | None, *, signed: bool = False, digits: 
         return f"+{text}" if signed and value > 0 and text.strip("0.") else text
 
     return f"{one(interval.estimate)} [{one(interval.low)}, {one(interval.high)}]"
+
+
+def format_share(share: float) -> str:
+    """A share from 0 to 1 as `0.83%`, `12%` or `98.3%`; only what is exactly so reads `0%` or `100%`."""
+    percent = 100 * share
+    if 0 < percent < 0.01:
+        return "<0.01%"
+    if 99.9 < percent < 100:
+        return ">99.9%"
+    text = f"{percent:.2f}" if percent < 10 else f"{percent:.1f}" if percent > 90 else f"{percent:.0f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
 
 
 def to_text(frame: pd.DataFrame, *, title: str | None = None, width: int | None = None) -> str:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from workbench.cache import ExactCache
+from workbench.cache import Cache, ExactCache
 from workbench.cache.lookup import Meaning
+from workbench.cache.shadow import ShadowLog
 from workbench.calls import CallLog
 from workbench.client import Client
 from workbench.errors import DatasetError, InputError
 from workbench.prompts import FilePrompts, git_author, render
 from workbench.records import (
+    Chunk,
     Completion,
     Embeddings,
     Message,
@@ -36,7 +40,10 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
     from workbench.cache.lookup import Semantic
+    from workbench.cache.pairs import Pair
     from workbench.doctor import Diagnosis
+    from workbench.evaluation.cache_savings import CacheSavings
+    from workbench.evaluation.cache_tuning import CacheTuning
     from workbench.evaluation.comparison import Comparison
     from workbench.evaluation.datasets import Dataset
     from workbench.evaluation.plan import Plan
@@ -72,15 +79,14 @@ class Workbench:
         self.prompts = FilePrompts(self.settings.prompts, author=self.settings.author or git_author)
         url = self.settings.cache_url
         self._kv = KeyValue(url.reveal() if url is not None else None, self.settings.home)
-        self.cache = ExactCache(self._kv)
-        self.client = Client(
-            self.settings, log=self.calls, runtimes=runtimes, cache=self.cache if self.settings.cache else None,
-            semantic=self._open_semantic(),
-        )  # fmt: skip
+        shadow = ShadowLog(self._kv)
+        self.cache = Cache(ExactCache(self._kv), self._open_semantic(shadow), shadow)
+        cache = self.cache if self.settings.cache else None
+        self.client = Client(self.settings, log=self.calls, runtimes=runtimes, cache=cache)
 
     # -- one call -------------------------------------------------------------------------------------------------
 
-    def _open_semantic(self) -> Semantic | None:
+    def _open_semantic(self, shadow: ShadowLog) -> Semantic | None:
         """None where it is off: what it needs takes a while to import."""
         settings = self.settings
         if settings.semantic_cache == "off" or not settings.cache:
@@ -95,7 +101,8 @@ class Workbench:
         key = settings.qdrant_key
         vectors = open_vectors(self._kv, qdrant_url=settings.qdrant_url, qdrant_key=key.reveal() if key else None)
         mode: Any = settings.semantic_cache
-        return Semantic(SemanticCache(vectors, embed, mode=mode), settings.embedder)
+        cache = SemanticCache(vectors, embed, mode=mode)
+        return Semantic(cache, settings.embedder, lambda model: self.client.describe(model), shadow)
 
     async def ask(
         self,
@@ -118,48 +125,68 @@ class Workbench:
         docs/caches.md); None does so where the question asks for the same answer each time: temperature 0, or a seed. tenant:
         answers are never shared between two.
         """
+        request, meaning = self._asked(question, prompt, inputs, model, params, raw, timeout)
+        about = _about(meaning) | {"tenant": tenant, "user": user}
+        return await self.client.complete(request, cached=cached, meaning=meaning, **about)
+
+    async def stream(
+        self,
+        question: str | Sequence[Message] | None = None,
+        *,
+        prompt: str | Prompt | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        params: Params | Mapping[str, Any] | None = None,
+        raw: bool = False,
+        timeout: float = 120.0,
+        tenant: str | None = None,
+        user: str | None = None,
+        cached: bool | None = None,
+    ) -> AsyncGenerator[Chunk, None]:
+        """`ask` in pieces of text as they come; the last piece carries the Completion. An answer from a cache is one piece."""
+        request, meaning = self._asked(question, prompt, inputs, model, params, raw, timeout)
+        about = _about(meaning) | {"tenant": tenant, "user": user}
+        async with aclosing(self.client.stream(request, cached=cached, meaning=meaning, **about)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    def _asked(
+        self,
+        question: str | Sequence[Message] | None,
+        prompt: str | Prompt | None,
+        inputs: Mapping[str, Any] | None,
+        model: str | None,
+        params: Params | Mapping[str, Any] | None,
+        raw: bool,
+        timeout: float,
+    ) -> tuple[Request, Meaning | None]:
+        """What to send, and of a prompt how it was made."""
         self._make_home()
-        fields: dict[str, Any] = {"tenant": tenant, "user": user, "cached": cached}
-        model = model or self.settings.model
-        sampling = _params(params)
+        model, sampling = model or self.settings.model, _params(params)
         if prompt is not None:
             if question is not None:
-                raise InputError("ask takes a question or a prompt with its inputs, not both.")
-            return await self._ask_prompt(prompt, inputs or {}, model, sampling, timeout, fields)
-        if question is None:
-            raise InputError('ask needs a question, or prompt="NAME@2" and inputs={...}.')
-        if isinstance(question, str):
+                raise InputError("this takes a question or a prompt with its inputs, not both.")
             if raw:
-                request = Request(model, "completion", (), question, sampling, timeout)
-                return await self.client.complete(request, **fields)
-            question = (Message("user", question),)
-        elif raw:
-            raise InputError("raw=True sends one text as it is: pass a text, not messages.")
-        return await self.client.complete(Request(model, "chat", tuple(question), "", sampling, timeout), **fields)
+                raise InputError("raw is for a question: a prompt goes out raw if its kind is completion.")
+            found = prompt if isinstance(prompt, Prompt) else self.prompts.get(prompt)
+            (variant,) = self.variants([found], [model], sampling)
 
-    async def _ask_prompt(
-        self,
-        prompt: str | Prompt,
-        inputs: Mapping[str, Any],
-        model: str,
-        params: Params,
-        timeout: float,
-        fields: Mapping[str, Any],
-    ) -> Completion:
-        found = prompt if isinstance(prompt, Prompt) else self.prompts.get(prompt)
-        (variant,) = self.variants([found], [model], params)
+            def build(values: Mapping[str, object]) -> Request:
+                kind, messages, text = render(found, values)
+                return Request(model, kind, messages, text, variant.params, timeout)
 
-        def build(values: Mapping[str, object]) -> Request:
-            kind, messages, text = render(found, values)
-            return Request(model, kind, messages, text, variant.params, timeout)
-
-        return await self.client.complete(
-            build(inputs),
-            meaning=Meaning(found, inputs, build),
-            prompt_ref=found.ref,
-            prompt_digest=found.digest,
-            **fields,
-        )
+            return build(inputs or {}), Meaning(found, inputs or {}, build)
+        if inputs:
+            raise InputError(f"inputs ({', '.join(map(str, inputs))}) are for a prompt's variables: name the prompt.")
+        if question is None:
+            raise InputError('this needs a question, or prompt="NAME@2" and inputs={...}.')
+        if not isinstance(question, str):
+            if raw:
+                raise InputError("raw=True sends one text as it is: pass a text, not messages.")
+            return Request(model, "chat", tuple(question), "", sampling, timeout), None
+        if raw:
+            return Request(model, "completion", (), question, sampling, timeout), None
+        return Request(model, "chat", (Message("user", question),), "", sampling, timeout), None
 
     async def embed(self, texts: Sequence[str], *, model: str, timeout: float = 60.0) -> Embeddings:
         """One vector a text, from a model that makes them, such as ollama/nomic-embed-text."""
@@ -404,6 +431,56 @@ class Workbench:
     def _make_home(self) -> None:
         self.settings.make_home()
 
+    # -- caches ---------------------------------------------------------------------------------------------------
+
+    def cache_savings(self, *, days: float = 7) -> CacheSavings:
+        """What the exact cache would have saved on the calls of the last `days`, by the call log; nothing is asked."""
+        from workbench.evaluation.cache_savings import simulate
+
+        return simulate(self.calls, days=days, ttl=self.cache.exact.ttl)
+
+    # -- the semantic cache's threshold ---------------------------------------------------------------------------
+
+    async def tune_cache(
+        self,
+        pairs: Path | str | Sequence[Pair] | None = None,
+        *,
+        budget: float = 0.01,
+        level: float = 0.95,
+        thresholds: Sequence[float] | None = None,
+        guarded: bool = True,
+        embedder: str | None = None,
+    ) -> CacheTuning:
+        """Hit rate, precision and false-hit rate at each threshold, and the lowest that keeps the budget of false hits.
+
+        pairs: a file of JSON lines (see `workbench.cache.pairs`), or pairs; by default what the cache recorded in the last 30
+        days. budget: the highest share of all asked that may get a wrong answer. guarded: with the cache's guard. embedder:
+        another one than the settings' makes all cosines anew.
+        """
+        from workbench.cache.pairs import read_pairs
+        from workbench.evaluation.cache_tuning import THRESHOLDS, tune
+
+        self._make_home()
+        if pairs is None:
+            pairs = await self.cache.pairs()
+        elif isinstance(pairs, (str, Path)):
+            pairs = read_pairs(self._pairs_path(pairs))
+        model = embedder or self.settings.embedder
+        if model != self.settings.embedder:
+            pairs = [replace(pair, cosine=None) for pair in pairs]
+
+        async def embed(texts: Sequence[str]) -> np.ndarray:
+            return (await self.client.embed(model, texts)).vectors
+
+        return await tune(
+            pairs, embed, budget=budget, level=level, thresholds=thresholds or THRESHOLDS, guarded=guarded
+        )
+
+    def _pairs_path(self, pairs: Path | str) -> Path:
+        given = Path(pairs).expanduser()
+        around = (given, self.settings.project / given, self.settings.datasets / given)
+        return next((path for path in around if path.is_file()), given)
+
     # -- the rest -------------------------------------------------------------------------------------------------
 
     async def doctor(self) -> Diagnosis:
@@ -414,9 +491,10 @@ class Workbench:
 
     async def aclose(self) -> None:
         """Close connections, files and embedded models. The embedded key-value store goes on living: `workbench stop` ends it."""
-        await self.client.aclose()
-        await self.cache.aclose()
-        await self._kv.aclose()
+        async with AsyncExitStack() as stack:  # the rest is closed too if one of them fails
+            stack.push_async_callback(self._kv.aclose)
+            stack.push_async_callback(self.cache.aclose)
+            stack.push_async_callback(self.client.aclose)
 
     async def __aenter__(self) -> Self:
         return self
@@ -428,6 +506,11 @@ class Workbench:
 
     def __repr__(self) -> str:
         return f"Workbench(project={str(self.settings.project)!r}, model={self.settings.model!r})"
+
+
+def _about(meaning: Meaning | None) -> dict[str, Any]:
+    """What the log's row says of the prompt."""
+    return {} if meaning is None else {"prompt_ref": meaning.prompt.ref, "prompt_digest": meaning.prompt.digest}
 
 
 def _params(params: Params | Mapping[str, Any] | None) -> Params:

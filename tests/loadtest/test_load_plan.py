@@ -42,7 +42,7 @@ def test_what_it_says(bench: Workbench) -> None:
     assert "unknown until it has begun" == lines["time"]
     assert (64, 14, None) == (plan.calls, plan.warmups, plan.seconds)
     assert str(plan).startswith("Plan of a load test\n  models   embedded/smollm2-135m, vllm/m\n")
-    assert "Nothing was sent yet." in plan._repr_html_()
+    assert "A plan sends nothing." in plan._repr_html_()
     assert not (bench.settings.home / "loadtests").exists()
 
 

@@ -213,6 +213,8 @@ def test_the_words_of_the_table_are_explained() -> None:
     assert ("goodput" in timed.legend, "open loop" in timed.legend) == (False, True)
     assert timed.legend in timed._repr_html_()
     assert timed.legend in str(timed)
+    assert timed.legend.startswith("TTFT: time to the first token; TPOT: ")
+    assert timed.legend.endswith("; n: measured requests.")
 
 
 def test_a_note_on_tokenisers() -> None:

@@ -162,6 +162,32 @@ async def test_a_request_that_cannot_be_carried_is_a_client_error(wanted: Any, m
         await client.chat.completions.create(**({"model": "", "messages": HI} | wanted))
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("strict/m", r"\[endpoints\.strict\.options\]: colour = 'red' is not an option of kind vllm"),
+        ("silent/m", "no rule of silent/m matches this request"),
+    ],
+)
+async def test_what_is_wrong_with_the_settings_is_a_client_error(
+    model: str, message: str, stream: bool, bench_on: Bench
+) -> None:
+    """Found when the endpoint that a call names is first used, long after the client was made."""
+    settings = """
+[endpoints.strict]
+kind = "vllm"
+url = "http://127.0.0.1:9"
+options = {colour = "red"}
+[endpoints.silent]
+kind = "scripted"
+options = {rules = [{match = "never", answer = "x"}]}
+"""
+    client = bench_on(settings=settings).openai("scripted/echo")
+    with pytest.raises(openai.BadRequestError, match=message):
+        await client.chat.completions.create(model=model, messages=HI, stream=stream)
+
+
 async def test_models_of_an_endpoint_that_is_down_are_an_error(unused_port: int, bench_on: Bench) -> None:
     """With its fix, rather than an empty list."""
     client = bench_on(f"http://127.0.0.1:{unused_port}").openai("vllm/m")

@@ -228,6 +228,33 @@ async def test_who_is_cancelled_gives_its_budget_back() -> None:
     assert 1.0 == pytest.approx(clock.slept[-1])
 
 
+async def test_who_waits_too_long_for_a_turn_leaves_the_queue() -> None:
+    """Its place is the next one's, and its budget is given back."""
+    limiter = Limiter(1, 1, requests=600)
+    began = await limiter.enter(patience=10.0)
+    before = limiter._requests.take(0.0)
+    with pytest.raises(TimeoutError):
+        await limiter.enter(patience=0.01)
+    assert before >= limiter._requests.take(0.0)
+    assert "1 in flight, 0 waiting" in repr(limiter)
+    limiter.leave(began)
+    await limiter.enter(patience=0.01)
+    assert 1 == limiter.in_flight
+
+
+async def test_a_budget_that_will_take_too_long_is_told_at_once() -> None:
+    """Nobody waits for what cannot come in time; those who wait longer are not held up by it."""
+    clock = Clock()
+    limiter = Limiter(8, 8, requests=6, clock=clock, sleep=clock.sleep)  # one at once, then one in ten seconds
+    await limiter.enter()
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await limiter.enter(patience=9.0)
+    assert [] == clock.slept
+    await limiter.enter(patience=11.0)
+    assert [10.0] == pytest.approx(clock.slept)
+
+
 async def test_tokens_a_minute_follow_what_was_really_used() -> None:
     """What was taken for a call is corrected by what it used."""
     clock = Clock()

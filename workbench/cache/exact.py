@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from workbench.cache.codec import CorruptError, Entry, decode
 from workbench.cache.local import LocalLayer
 from workbench.cache.shared import FaultError, SharedLayer
-from workbench.cache.stats import ExactStats, Tally
+from workbench.cache.stats import CacheStats, Tally
 from workbench.cache.turn import Cost, Flights, Parts, Turn
 from workbench.records import Completion
 
@@ -50,6 +50,8 @@ class ExactCache:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: random.Random | None = None,
     ) -> None:
+        self.kv = kv
+        self.ttl = ttl
         self._largest = largest
         self._clock = clock
         self._monotonic = monotonic
@@ -77,17 +79,24 @@ class ExactCache:
         key: from `cache_key`. scope: what is counted and cleared together. cost: dollars of an answer, None if unknown.
         patience: seconds to wait for somebody who asks the same already. Raises only what `ask` raises.
         """
-        now = self._clock()
-        entry = self._local.get(scope, key, self._monotonic(), now)
-        if entry is not None:
-            self._tally.hit(scope, "local", entry, now)
-            return entry.completion
+        held = self.held(key, scope)
+        if held is not None:
+            return held
         async with Turn(self._parts, key, scope, cost=cost, ttl=ttl, patience=patience) as turn:
             if turn.found is not None:
                 return turn.found
             completion = await ask()
             await turn.keep(completion)
             return completion
+
+    def held(self, key: str, scope: str) -> Completion | None:
+        """The answer if this process has it."""
+        now = self._clock()
+        entry = self._local.get(scope, key, self._monotonic(), now)
+        if entry is None:
+            return None
+        self._tally.hit(scope, "local", entry, now)
+        return entry.completion
 
     def turn(
         self, key: str, scope: str, *, cost: Cost | None = None, ttl: float | None = None, patience: float = 120.0
@@ -109,6 +118,10 @@ class ExactCache:
         self._local.forget(scope)
         return removed
 
+    async def scopes(self) -> list[str]:
+        """Names of scopes that have entries, or had. Raises StoreError."""
+        return await self._shared.scopes()
+
     async def entries(self, scope: str | None = None) -> AsyncIterator[tuple[str, str, Entry]]:
         """(scope, key, entry) for all that is stored. Raises StoreError."""
         for name in [scope] if scope is not None else await self._shared.scopes():
@@ -116,22 +129,27 @@ class ExactCache:
                 with suppress(CorruptError):
                     yield name, key, decode(value, largest=self._largest)
 
-    async def stats(self, days: int = 30) -> ExactStats:
+    async def stats(self, days: int = 30) -> CacheStats:
         """What all processes counted in the last `days` (UTC), and what it saved. Never raises."""
-        await self._tally.flush()
+        await self._tally.settle()
         today = int(self._clock() // 86400)
         wanted = range(today, today - days, -1)
         try:
             found = await self._shared.read_stats(wanted)
         except FaultError:
-            return ExactStats(self._tally.rows(()), complete=False, last_fault=self._tally.last_fault)
+            return CacheStats(self._tally.rows(()), complete=False, last_fault=self._tally.last_fault)
         rows = self._tally.rows(zip(wanted, found, strict=True))
-        return ExactStats(rows, complete=True, last_fault=self._tally.last_fault)
+        return CacheStats(rows, complete=True, last_fault=self._tally.last_fault)
 
     async def aclose(self) -> None:
         """Store what was counted. The key-value store is not closed."""
         await self._tally.aclose()
         await self._shared.aclose()
+
+    @property
+    def tally(self) -> Tally:
+        """What is counted in this process."""
+        return self._tally
 
     def __repr__(self) -> str:
         return f"ExactCache({self._shared.address})"

@@ -54,9 +54,9 @@ class Hit(NamedTuple):
 class Look:
     """One look-up. hit: what is served (mode on), or would have been (mode shadow).
 
-    score: cosine of the hit; without one, of the nearest. nearest: the question that it belongs to. veto: the guard's word on
-    that. miss: why there is no hit: empty (nothing near), below (under the threshold), veto, long, fault, off; "" with one.
-    fault: name of the error. seconds: that it took.
+    score: cosine of the hit; without one, of the nearest. nearest: the question that it belongs to; cached_answer: what that was
+    answered. veto: the guard's word on it. miss: why there is no hit: empty (nothing near), below (under the threshold), veto,
+    long, fault, off; "" with one. fault: name of the error. seconds: that it took.
     """
 
     mode: Mode
@@ -67,6 +67,7 @@ class Look:
     score: float | None = None
     nearest: str | None = None
     veto: str | None = None
+    cached_answer: str | None = None
     miss: str = ""
     fault: str | None = None
     seconds: float = 0.0
@@ -179,6 +180,10 @@ class SemanticCache:
         self._counts["added", ""] += 1
         return True
 
+    async def clear(self, fingerprint: str) -> int:
+        """Remove all entries of an embedder; how many there were. Raises what the store raises."""
+        return await self._vectors.delete(fingerprint)
+
     def stats(self) -> SemanticStats:
         """What happened so far in this process."""
 
@@ -202,7 +207,7 @@ class SemanticCache:
                 continue
             said = self._veto(look.asked, hit.text)
             near = hit.score >= look.threshold - _ROUNDING
-            seen = replace(look, score=hit.score, nearest=hit.text, veto=said)
+            seen = replace(look, score=hit.score, nearest=hit.text, veto=said, cached_answer=hit.completion.text)
             if near and said is None:
                 return replace(seen, hit=hit)
             nearest = nearest or replace(seen, miss="veto" if near else "below")

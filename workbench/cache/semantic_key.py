@@ -13,7 +13,7 @@ params, the endpoint, the prompt and the tenant are digested into the scope, and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench.cache.key import cache_key, document
@@ -36,6 +36,10 @@ class SemanticKey:
     scope: str
     text: str
     threshold: float = THRESHOLD
+
+    def under(self, epoch: bytes) -> SemanticKey:
+        """The same as long as nobody clears what has this epoch."""
+        return replace(self, scope=digest([self.scope, epoch.hex()]))
 
 
 def declared(prompt: Prompt) -> tuple[tuple[str, ...], float]:

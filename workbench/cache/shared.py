@@ -46,7 +46,7 @@ _NEW = 0.1  # seconds for which a probe is waited for
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 15.0
 _BATCH = 500
 _KEEP_STATS = 90 * 86400
-_SHOW = 2.0  # seconds to read what a person wants to see
+_SHOW = 2.0  # seconds to read what a person wants to see, and to count in the background
 
 # KEYS: entry, epoch, lease. ARGV: token, milliseconds. Returns epoch, value, and whose the lease is
 _CLAIM = """
@@ -206,7 +206,7 @@ class SharedLayer:
     async def add_stats(self, day: int, changed: Mapping[str, float]) -> None:
         """Add to the numbers of a day (see `stats`). Raises FaultError."""
         numbers = [item for pair in changed.items() for item in pair]
-        await self._run(_ADD, [f"{PREFIX}:stats:{day}"], _KEEP_STATS, *numbers)
+        await self._run(_ADD, [f"{PREFIX}:stats:{day}"], _KEEP_STATS, *numbers, deadline=_SHOW)
 
     async def read_stats(self, days: Iterable[int]) -> list[Mapping[bytes, bytes]]:
         """The numbers of each of these days. Raises FaultError."""
@@ -236,15 +236,18 @@ class SharedLayer:
                 f"the key-value store ({self._kv.address}) failed: {said}. `workbench doctor` says whether it answers."
             ) from None
 
-    async def _run(self, script: str, keys: list[str], *arguments: str | bytes | float) -> Any:
+    async def _run(
+        self, script: str, keys: list[str], *arguments: str | bytes | float, deadline: float | None = None
+    ) -> Any:
         from redis.exceptions import NoScriptError
 
+        within = 4 * self._deadline if deadline is None else deadline
         try:
-            return await self._do(4 * self._deadline, "EVALSHA", _sha1(script), len(keys), *keys, *arguments)
+            return await self._do(within, "EVALSHA", _sha1(script), len(keys), *keys, *arguments)
         except FaultError as fault:
             if not isinstance(fault.__cause__, NoScriptError):
                 raise
-        return await self._do(4 * self._deadline, "EVAL", script, len(keys), *keys, *arguments)
+        return await self._do(within, "EVAL", script, len(keys), *keys, *arguments)
 
     async def _do(self, deadline: float, *command: str | bytes | float) -> Any:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""What the exact cache did: counted in this process, added up in the store, shown by scope and day."""
+"""What the caches did: counted in this process, added up in the store, shown by scope and day."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from workbench.cache.shared import FaultError, FaultKind
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Counts", "ExactStats", "StatsRow", "Tally"]
+__all__ = ["CacheStats", "Counts", "Layer", "StatsRow", "Tally"]
 
+Layer = Literal["local", "store", "shared", "semantic"]
+"""Where a hit came from; see `Counts`."""
+
+_SELDOM = ("local", "store", "shared", "semantic", "shadow", "vetoed", "not kept", "faults")
 _SEND_EVERY = 1.0  # seconds
 
 
@@ -25,6 +29,9 @@ class Counts:
     """Numbers of look-ups and what became of them.
 
     local, store, shared: hits in this process, in the key-value store, and of who waited for the same question to be answered.
+    semantic: hits of the semantic cache; vetoed: candidates that were near enough, where its guard said no; far: nothing was near
+    enough; blind: it could not look (store, embedder). shadow: hits that it would have been if it were not in shadow mode, with
+    the shadow_seconds and shadow_dollars that they would have saved.
     misses: the model was asked. kept: answers that were stored. not_kept: refusals, cut off or truncated answers, and what cannot
     be stored; errors: calls that failed. corrupt: entries that were damaged, and dropped.
     slow, down, full, broken, passed_by: faults of the store (see `shared.FaultKind`); each let the call through.
@@ -35,6 +42,11 @@ class Counts:
     local: int = 0
     store: int = 0
     shared: int = 0
+    semantic: int = 0
+    shadow: int = 0
+    vetoed: int = 0
+    far: int = 0
+    blind: int = 0
     misses: int = 0
     kept: int = 0
     not_kept: int = 0
@@ -48,16 +60,18 @@ class Counts:
     unpriced: int = 0
     seconds: float = 0.0
     dollars: float = 0.0
+    shadow_seconds: float = 0.0
+    shadow_dollars: float = 0.0
 
     @property
     def hits(self) -> int:
         """Answers that no model was asked for."""
-        return self.local + self.store + self.shared
+        return self.local + self.store + self.shared + self.semantic
 
     @property
     def faults(self) -> int:
-        """What went wrong with the store."""
-        return self.slow + self.down + self.full + self.broken + self.passed_by + self.corrupt
+        """What went wrong: with the store, an entry or the embedder."""
+        return self.slow + self.down + self.full + self.broken + self.passed_by + self.corrupt + self.blind
 
     def add(self, other: Counts) -> None:
         """Add another's numbers to these."""
@@ -78,8 +92,8 @@ class StatsRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ExactStats:
-    """What the exact cache did. complete: False where the store did not answer, so that only this process is counted.
+class CacheStats:
+    """What the caches did. complete: False where the store did not answer, so that only this process is counted.
     last_fault: what the store last said, empty if there was nothing."""
 
     rows: tuple[StatsRow, ...]
@@ -122,12 +136,21 @@ class ExactStats:
         said = [f"{total.hits:,} of {asked:,} answers came from the cache" if asked else "nothing was looked up yet"]
         if total.hits:
             said.append(f"they saved {tables.format_seconds(total.seconds)} of waiting; money saved: {_saved(total)}")
+        looked = total.semantic + total.shadow + total.vetoed + total.far
+        if looked:
+            said.append(
+                f"by meaning {looked:,} were looked up: {total.semantic:,} served, {total.vetoed:,} vetoed by the guard, "
+                f"{total.far:,} with nothing near"
+            )
+        if total.shadow:
+            saved = f"{tables.format_seconds(total.shadow_seconds)} and {tables.format_money(total.shadow_dollars)}"
+            said.append(
+                f"{total.shadow:,} more would have been served if the semantic cache were on, which saves {saved}"
+            )
         if total.not_kept:
             said.append(f"{total.not_kept:,} answers were not kept (refused, cut off, truncated, too large)")
         if total.faults:
-            said.append(
-                f"{total.faults:,} faults of the store" + (f", the last: {self.last_fault}" * bool(self.last_fault))
-            )
+            said.append(f"{total.faults:,} faults" + (f", the last: {self.last_fault}" * bool(self.last_fault)))
         if not self.complete:
             said.append("the store does not answer: this is what this process counted and could not add to it")
         return "; ".join(said)
@@ -143,11 +166,14 @@ class ExactStats:
                 {
                     "day": row.day.isoformat(), "scope": row.scope or "(the store)", "hits": c.hits, "misses": c.misses,
                     "hit rate": f"{c.hits / asked:.0%}" if asked else "", "local": c.local, "store": c.store,
-                    "shared": c.shared, "not kept": c.not_kept, "faults": c.faults,
+                    "shared": c.shared, "semantic": c.semantic, "shadow": c.shadow, "vetoed": c.vetoed,
+                    "not kept": c.not_kept, "faults": c.faults,
                     "saved": _saved(c), "waiting saved": tables.format_seconds(c.seconds),
                 }
             )  # fmt: skip
-        return pd.DataFrame(rows)
+        frame = pd.DataFrame(rows)
+        unused = [name for name in _SELDOM if not frame[name].any()]
+        return frame.drop(columns=unused)
 
 
 def _cells(day: str, scope: str, counts: Counts) -> dict[str, Any]:
@@ -192,15 +218,17 @@ class Tally:
             self._send_soon(now)
         return found
 
-    def hit(self, scope: str, layer: Literal["local", "store", "shared"], entry: Entry, now: float) -> None:
+    def hit(self, scope: str, layer: Layer, entry: Entry, now: float) -> None:
         """Count a hit, and what it saved."""
         counts = self.of(scope, now)
         if layer == "local":
             counts.local += 1
         elif layer == "store":
             counts.store += 1
-        else:
+        elif layer == "shared":
             counts.shared += 1
+        else:
+            counts.semantic += 1
         counts.seconds += entry.seconds
         if entry.cost is None:
             counts.unpriced += 1
@@ -232,12 +260,14 @@ class Tally:
                 if not isinstance(error, FaultError):
                     raise
 
+    async def settle(self) -> None:
+        """`flush`, after what is under way."""
+        await self._under_way()
+        await self.flush()
+
     async def aclose(self) -> None:
         """Send the rest."""
-        loop = asyncio.get_running_loop()
-        mine = {task for task in self._sending if task.get_loop() is loop}
-        if mine:
-            await asyncio.wait(mine)
+        await self._under_way()
         if any(scope for _, scope in self._pending):  # faults alone are not worth asking a store that has them
             await self.flush()
 
@@ -254,6 +284,12 @@ class Tally:
             found.setdefault(place, Counts()).add(counts)
         ordered = sorted(found.items(), key=lambda item: (-item[0][0], item[0][1]))
         return tuple(StatsRow(datetime.fromtimestamp(86400 * d, UTC).date(), s, c) for (d, s), c in ordered)
+
+    async def _under_way(self) -> None:
+        loop = asyncio.get_running_loop()
+        mine = {task for task in self._sending if task.get_loop() is loop}
+        if mine:
+            await asyncio.wait(mine)
 
     def _send_soon(self, now: float) -> None:
         self._send_at = now + _SEND_EVERY

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from workbench.cache.codec import CorruptError, Entry, UnfitError, decode, encode
 from workbench.cache.local import LocalLayer
 from workbench.cache.shared import FaultError, SharedLayer
-from workbench.cache.stats import Tally
+from workbench.cache.stats import Layer, Tally
 from workbench.errors import StoppedError
 from workbench.records import Completion
 
@@ -107,7 +107,6 @@ class Turn:
                     return self
                 if outcome == "alone":
                     self._epoch = self._scope.epoch
-                    self._miss()
                     return self
         self._flight = flights[place] = asyncio.get_running_loop().create_future()
         try:
@@ -115,9 +114,18 @@ class Turn:
         except BaseException:
             self._land("again")
             raise
-        if self.found is None:
-            self._miss()
         return self
+
+    @property
+    def epoch(self) -> bytes | None:
+        """Changes when the scope is cleared; None where the store could not be asked."""
+        return self._epoch
+
+    def serve(self, completion: Completion, *, cost: float | None) -> None:
+        """Answer with what was found by meaning, also those in this process who wait for it; it is not kept under this key."""
+        entry = Entry(self._parts.clock(), cost, completion.timing.total, 0, completion, None)
+        self._serve(entry, "semantic")
+        self._land(entry)
 
     async def keep(self, completion: Completion) -> None:
         """Store the model's answer, if it is fit to be kept, and give it to those who wait for it."""
@@ -143,6 +151,8 @@ class Turn:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.found is None:
+            self._parts.tally.of(self._scope.name).misses += 1
         left = error is not None and (not isinstance(error, Exception) or isinstance(error, StoppedError))
         if error is not None and not left:
             self._parts.tally.of(self._scope.name).errors += 1
@@ -201,12 +211,9 @@ class Turn:
         self._land(entry)
         return True
 
-    def _serve(self, entry: Entry, layer: Literal["store", "shared"]) -> None:
+    def _serve(self, entry: Entry, layer: Layer) -> None:
         self._parts.tally.hit(self._scope.name, layer, entry, self._parts.clock())
         self.found = entry.completion
-
-    def _miss(self) -> None:
-        self._parts.tally.of(self._scope.name).misses += 1
 
     def _land(self, outcome: Outcome) -> None:
         """Tell those in this process who wait; only the first time counts."""

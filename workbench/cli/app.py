@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App, Parameter
 
 from workbench import __version__
-from workbench.cli import bench, compare, demo, doctor, lab, model, prompt, report, serve, stop
+from workbench.cli import ask, bench, cache, compare, demo, doctor, lab, model, prompt, report, serve, stop
 
 __all__ = ["build"]
 
@@ -21,8 +21,10 @@ def build() -> App:
         suppress_keyboard_interrupt=False,  # cli.main says that it was interrupted, and exits with 130
     )
     app.command(demo.demo)
+    app.command(ask.ask)
     app.command(compare.compare)
     app.command(bench.bench)
+    app.command(cache.app)
     app.command(doctor.doctor)
     app.command(lab.lab)
     app.command(model.app)

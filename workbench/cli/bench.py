@@ -13,8 +13,9 @@ from workbench.cli.compare import check_target
 
 if TYPE_CHECKING:
     from workbench.loadtest.result import LoadTest
+    from workbench.records import Params
 
-__all__ = ["bench"]
+__all__ = ["bench", "read_params"]
 
 
 def bench(
@@ -105,7 +106,7 @@ def bench(
         "concurrency": _numbers("--concurrency", concurrency, int), "rate": _numbers("--rate", rate, float),
         "requests": requests, "warmup": warmup, "prompt_tokens": prompt_tokens, "output_tokens": output_tokens,
         "shared_tokens": shared_tokens, "target": {name: value for name, value in target.items() if value is not None},
-        "params": _params(params), "raw": raw, "seed": seed, "timeout": timeout,
+        "params": read_params(params), "raw": raw, "seed": seed, "timeout": timeout,
     }  # fmt: skip
     return asyncio.run(_bench(list(models), options, before, json_file, plan_only=plan_only))
 
@@ -176,7 +177,8 @@ def _numbers(flag: str, text: str | None, kind: type[int | float]) -> list[int] 
         raise InputError(f"{flag} {text!r} must be {what} with commas between, such as {flag} 1,4,16.") from None
 
 
-def _params(text: str) -> Any:
+def read_params(text: str) -> Params:
+    """What `--params` says. Raises InputError."""
     from workbench.errors import InputError
     from workbench.records import Params
 

@@ -1,5 +1,6 @@
 """DataFrame in, plotly figure out. What is computed was computed before; a figure only draws it."""
 
+from workbench.dashboards.cache_tuning import tuning_figure, tuning_slider
 from workbench.dashboards.comparison import delta_figure, latency_figure, score_figure, slice_figure
 from workbench.dashboards.serving import load_latency_figure, throughput_figure, token_time_figure
 
@@ -11,4 +12,6 @@ __all__ = [
     "slice_figure",
     "throughput_figure",
     "token_time_figure",
+    "tuning_figure",
+    "tuning_slider",
 ]

@@ -31,7 +31,7 @@ def throughput_figure(table: pd.DataFrame) -> go.Figure:
     InputError if a column is missing.
     """
     if not len(table):
-        return sentence("There is no throughput to draw: nothing has been measured yet.")
+        return sentence("There is no throughput to draw: nothing was measured.")
     need("throughput_figure", table, ("model", "concurrency", "rate", "tokens_per_second"))
     known = table.dropna(subset=["tokens_per_second"])
     if not len(known):
@@ -72,7 +72,7 @@ def load_latency_figure(table: pd.DataFrame) -> go.Figure:
     """
     columns = tuple(f"latency_p{percent}" for percent in _DASHES)
     if not len(table):
-        return sentence("There is no latency to draw: nothing has been measured yet.")
+        return sentence("There is no latency to draw: nothing was measured.")
     need("load_latency_figure", table, ("model", "concurrency", "rate", *columns))
     known = table.dropna(subset=["latency_p50"])
     if not len(known):
@@ -98,7 +98,7 @@ def token_time_figure(table: pd.DataFrame) -> go.Figure:
     percents = (50, 95)
     columns = tuple(f"{name}_p{percent}" for name in ("ttft", "tpot") for percent in percents)
     if not len(table):
-        return sentence("There are no token times to draw: nothing has been measured yet.")
+        return sentence("There are no token times to draw: nothing was measured.")
     need("token_time_figure", table, ("model", "concurrency", "rate", *columns))
     known = table.dropna(subset=["ttft_p50"])
     if not len(known):

@@ -158,7 +158,7 @@ class Plan:
         import pandas as pd
 
         frame = pd.DataFrame(self.lines(), columns=["plan", "value"])
-        return tables.to_html(frame, caption="Plan: what this comparison would do. Nothing was sent yet.")
+        return tables.to_html(frame, caption="Plan: what this comparison would do. A plan sends nothing.")
 
 
 def _allowed(guardrail: Guardrail) -> str:

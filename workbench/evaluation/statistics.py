@@ -41,6 +41,7 @@ __all__ = [
     "paired_interval",
     "smallest_difference",
     "wilson",
+    "wilson_trials",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -84,6 +85,16 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     low = 0.0 if successes == 0 else middle - half
     high = 1.0 if successes == n else middle + half
     return Interval(share, low, high, level)
+
+
+def wilson_trials(share: float, bound: float, level: float = 0.95) -> int | None:
+    """Trials after which Wilson's interval for a share that stays at `share` ends below `bound`; None if share >= bound.
+
+    The score test's own condition, (bound - share)**2 = z**2 bound (1 - bound) / n, solved for n.
+    """
+    if share >= bound:
+        return None
+    return math.ceil(_z(level) ** 2 * bound * (1 - bound) / (bound - share) ** 2)
 
 
 def mean_interval(values: Array, level: float = 0.95, seed: int = 0, binary: bool | None = None) -> Interval | None:

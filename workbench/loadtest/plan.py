@@ -166,7 +166,7 @@ class LoadPlan:
         import pandas as pd
 
         frame = pd.DataFrame(self.lines(), columns=["plan", "value"])
-        return tables.to_html(frame, caption="Plan: what this load test would do. Nothing was sent yet.")
+        return tables.to_html(frame, caption="Plan: what this load test would do. A plan sends nothing.")
 
 
 def make_load_plan(

@@ -163,7 +163,7 @@ class LoadTest:
     @property
     def legend(self) -> str:
         """What the less usual words of the table mean, in one line."""
-        said = []
+        said = ["TTFT: time to the first token; TPOT: time per output token after it"]
         if self.target:
             said.append(f"goodput: answers a second that keep the target ({self.target})")
         if any(load.concurrency is not None for load in self.loads):

@@ -162,7 +162,7 @@ class _EventStream(httpx.AsyncByteStream):
                 yield piece
             try:
                 chunk = await anext(self._chunks, None)
-            except CallError as error:
+            except WorkbenchError as error:
                 if isinstance(error, (*_UNREACHED, CallTimeoutError)):
                     _raise(error, self._request)
                 yield event({"error": _told(error)[1]})

@@ -76,18 +76,25 @@ class Limiter:
         finally:
             self.limit, self.most = self._usual
 
-    async def enter(self, tokens: int = 0) -> float:
+    async def enter(self, tokens: int = 0, patience: float | None = None) -> float:
         """Wait for a turn; returns when the call begins, in seconds of the limiter's clock. Each `enter` needs a `leave`,
-        unless it is cancelled: then it gives back what it took of the budgets."""
+        unless it is cancelled or raises: then it gives back what it took of the budgets.
+
+        Raises TimeoutError after `patience` seconds, or at once where a budget will not allow the call within them.
+        """
+        ends = None if patience is None else self._clock() + patience
         taken: list[tuple[_Bucket, float]] = []
         try:
             for bucket, amount in ((self._requests, 1.0), (self._tokens, float(tokens))):
                 if bucket is not None:
                     taken.append((bucket, amount))
                     if (wait := bucket.take(amount)) > 0:
+                        if ends is not None and self._clock() + wait > ends:
+                            raise TimeoutError
                         await self._sleep(wait)
             if self.in_flight + self._granted >= int(self.limit) or self._waiting:
-                await self._wait()
+                async with asyncio.timeout(None if ends is None else max(0.0, ends - self._clock())):
+                    await self._wait()
         except BaseException:
             for bucket, amount in taken:
                 bucket.correct(-amount)

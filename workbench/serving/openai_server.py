@@ -62,17 +62,15 @@ class OpenAIServer:
             probe=_PROBE.get(self.kind, "/models"), clock=clock, monotonic=monotonic,
         )  # fmt: skip
         self._faults = self.connection.faults
-        self._known: dict[str, ModelInfo] = {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, kind={self.kind!r}, urls={list(self._bases)})"
 
     async def describe(self, model: str) -> ModelInfo:
-        """Asked of the server once per model. digest: only TGI tells one, the commit of the model's repository."""
-        if model not in self._known:
-            ask = self._describe_tgi if self.kind == "tgi" else self._describe
-            self._known[model] = await self._first(lambda base: ask(base, model))
-        return self._known[model]
+        """Asked each time: the server may have been started with another model since. digest: only TGI tells one, the commit of
+        the model's repository."""
+        ask = self._describe_tgi if self.kind == "tgi" else self._describe
+        return await self._first(lambda base: ask(base, model))
 
     async def health(self) -> Health:
         """Asks every address for its health and its models."""

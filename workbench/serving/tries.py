@@ -19,8 +19,8 @@ _SHORTEST = 0.001
 
 
 class Tries:
-    """The tries of one call to an endpoint. limiter: None where nobody counts. timeout: seconds of one try. clock: monotonic
-    seconds.
+    """The tries of one call to `endpoint/model`. limiter: None where nobody counts. timeout: seconds of one try. clock: monotonic
+    seconds. patience: seconds that all waits for a turn may take together; None: as long as it takes.
 
     count: tries so far. in_flight: calls to the endpoint when the last one was sent, itself counted; None if nobody counts.
     """
@@ -30,6 +30,8 @@ class Tries:
         "_clock",
         "_ends",
         "_limiter",
+        "_model",
+        "_patience",
         "_queued",
         "_retries",
         "_rng",
@@ -41,32 +43,41 @@ class Tries:
 
     def __init__(
         self,
+        model: str,
         limiter: Limiter | None,
         timeout: float,
         retries: int,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         rng: random.Random,
+        patience: float | None = None,
     ) -> None:
+        self._model = model
         self._limiter = limiter
         self._timeout = timeout
         self._retries = retries
         self._clock = clock
         self._sleep = sleep
         self._rng = rng
+        self._patience = patience
         self._queued = 0.0
         self._began = 0.0
         self._ends: float | None = None
         self.count = 0
         self.in_flight: int | None = None
 
-    async def begin(self, tokens: int) -> None:
-        """Wait for a turn. tokens: what to take from the endpoint's budget."""
+    async def begin(self, tokens: int) -> CallTimeoutError | None:
+        """Wait for a turn. tokens: what to take from the endpoint's budget. Returns the error if it does not come in time;
+        then there is no turn to give back."""
         waiting = self._clock()
         if self._limiter is None:
             self._began = waiting
         else:
-            self._began = await self._limiter.enter(tokens)
+            left = None if self._patience is None else max(0.0, self._patience - self._queued)
+            try:
+                self._began = await self._limiter.enter(tokens, left)
+            except TimeoutError:
+                return self._no_turn(self._limiter)
             self.in_flight = self._limiter.in_flight
         self._queued += self._began - waiting
         if self._ends is None:
@@ -74,6 +85,15 @@ class Tries:
         else:
             self._ends += self._began - waiting  # our own queue is no fault of the server
         self.count += 1
+        return None
+
+    def _no_turn(self, limiter: Limiter) -> CallTimeoutError:
+        return CallTimeoutError(
+            f"{self._model} was not asked: its endpoint had no turn for this call within {self._patience:g} s (calls of this "
+            f"process under way there: {limiter.in_flight:,}, at most {int(limiter.limit):,} now; a budget may hold back more). "
+            "Send fewer at once, give the call a longer timeout, or raise concurrency, requests_per_minute or tokens_per_minute "
+            "of the endpoint in workbench.toml."
+        )
 
     def end(self, result: Completion | Embeddings | CallError | None, tokens: int = 0) -> None:
         """Give the turn back. result: None if the call was cancelled. tokens: used beyond those taken."""
