@@ -29,7 +29,7 @@ KEY: Final = "wb:semantic:1:pairs"
 _MOST = 5000
 _LONGEST = 2000  # characters of a text
 _KEEP = 30 * 86400
-_DEADLINE = 0.5  # seconds
+_DEADLINE = 5.0  # seconds; nobody waits for it
 
 
 class ShadowLog:

@@ -172,7 +172,7 @@ class CacheTuning:
         """What is missing for a proposal."""
         said = f"By the estimate alone {self.written(point.threshold)} does: {_told(point)}."
         if point.unlabelled:
-            said = f"{said} {point.unlabelled:,} of the served have no label: label these first."
+            said = f"{said} Without a label are {point.unlabelled:,} of the served: label these first."
             if wilson(point.wrong, point.asked, self.level).high <= self.budget:
                 return said
         share = point.false_hit_rate.estimate
@@ -264,23 +264,22 @@ class CacheTuning:
         ]
         if self.shown == self.thresholds[0]:
             said.append(f"{at} is the lowest threshold that was tried.")
-        if self.recorded:
-            said.append(
-                f"{self.recorded:,} pairs came with their cosine. Shadow mode records a pair from 0.7 on, and of each question "
-                "only the nearest: what a lower threshold would serve is not here."
-            )
-        if self.equal_answers:
-            said.append(f"{self.equal_answers:,} pairs without a label count as the same: their two answers are equal.")
         unlabelled = sum(pair.same is None for pair in self.pairs)
-        if unlabelled:
-            said.append(
-                f"{unlabelled:,} pairs have no label. Where they are served, the intervals reach from all of them right to all "
-                "of them wrong."
-            )
-        if self.repeats:
-            said.append(f"{self.repeats:,} pairs that repeat another one count once, together with it.")
-        if self.contradictions:
-            said.append(f"{self.contradictions:,} pairs are labelled both ways: they count as not the same.")
+        for count, told in (
+            (
+                self.recorded,
+                "Pairs that came with their cosine: {}. Shadow mode records the nearest only, from 0.7 on.",
+            ),
+            (self.equal_answers, "Pairs without a label that count as the same, as their two answers are equal: {}."),
+            (
+                unlabelled,
+                "Pairs without a label: {}. If served, the intervals reach from all of them right to all wrong.",
+            ),
+            (self.repeats, "Repeats, which count once with the pair that they repeat: {}."),
+            (self.contradictions, "Pairs that are labelled both ways, and count as not the same: {}."),
+        ):
+            if count:
+                said.append(told.format(f"{count:,}"))
         prompts = sorted({pair.prompt for pair in self.pairs})
         if len(prompts) > 1:
             named = ", ".join(prompt or "none" for prompt in prompts)
