@@ -16,11 +16,12 @@ __all__ = ["difference"]
 # which kind of difference is named when there are several
 _RANK = ("numbers", "units", "dates", "negation", "identifiers", "quotes", "names", "quantifiers", "words")
 # kinds of question that one answer serves
-_ALIKE = (frozenset(("what", "")), frozenset(("what", "how many")))
+_ALIKE = {frozenset(pair) for pair in (("what", ""), ("want", ""), ("want", "how"), ("way", "how"), ("way", "can"))}
 # "what is the deadline" asks when
 _TIMELY = of.words("deadline due_date date time birthday anniversary expiry departure arrival start end")
 _SOON = of.words("tomorrow tonight weekend next upcoming")
 _CAN_SHOULD = {frozenset(("can",)), frozenset(("should",))}
+_CONDITIONS = of.words("if unless because")
 _FOR_IN, _TO_IN = frozenset(("for", "in")), frozenset(("to", "in"))
 _MOVING = of.words(
     "train flight bus ferry travel fly drive ride move go trip ticket ship deliver delivery shipping send"
@@ -35,13 +36,18 @@ def difference(one: Question, other: Question) -> str | None:
     if not one.known:
         places = [found.pairs[number] for number in sorted(found.pairs)]
         return None if places == sorted(places) else "order: the words stand in another order"
+    voice = _voice(one.items, other.items, found.pairs)
+    if one.passive != other.passive and voice != "swapped":
+        return "order: only one says by whom"
+    if voice == "kept" and one.doer[0] and other.doer[0]:
+        return "order: one asks what does it, the other to what it is done"
     return (
         _reach(one.items, other.items, found.pairs)
         or _asking(one, other)
-        or _people(one, other)
+        or _people(one, other, turned=voice in ("turned", "swapped"))
         or _times(one, other, found.pairs)
         or _prepositions(one.items, other.items, found.pairs)
-        or _order(one.items, other.items, found.pairs)
+        or (None if voice == "swapped" else _order(one.items, other.items, found.pairs))
     )
 
 
@@ -88,13 +94,20 @@ def _shown(items: list[Item]) -> str:
 
 
 def _reach(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int]) -> str | None:
-    """A negation must reach the same word in both (it may pass over one: "isn't my boiler working"), "all" the next one."""
+    """A negation must reach the same word in both (it may pass over one: "isn't my boiler working"), "all" the next one.
+
+    Behind "if" stands the same condition.
+    """
     for here, there in pairs.items():
         mark = one[here].mark
-        if mark.kind in ("negation", "quantifiers"):
-            far = 2 if mark.kind == "negation" else 1
-            reached = {pairs[number] for number in _reached(one, here, far) if number in pairs}
-            others = _reached(other, there, far)
+        if mark.kind in ("negation", "quantifiers") or mark.key in _CONDITIONS:
+            differ = mark.key != other[there].mark.key  # not and without
+            far = [
+                1 if differ or mark.kind == "quantifiers" else 4 if item.wide else 2
+                for item in (one[here], other[there])
+            ]
+            reached = {pairs[number] for number in _reached(one, here, far[0]) if number in pairs}
+            others = _reached(other, there, far[1])
             if (reached or others) and reached.isdisjoint(others):
                 return f"{mark.kind}: “{mark.shown}” stands elsewhere"
     return None
@@ -107,21 +120,51 @@ def _reached(items: Sequence[Item], number: int, far: int) -> list[int]:
 def _asking(one: Question, other: Question) -> str | None:
     kinds = frozenset((one.kind, other.kind))
     timely = kinds == {"what", "when"} and any(not item.forms.isdisjoint(_TIMELY) for item in one.items)
-    if len(kinds) > 1 and kinds not in _ALIKE and not timely:
+    soon = kinds == {"is", "will"} and one.doer[1] == other.doer[1] == "first"  # do I get, will I get
+    if len(kinds) > 1 and kinds not in _ALIKE and not timely and not soon:
         return f"question: {one.kind or 'none'} against {other.kind or 'none'}"
     if one.kind != "how" and {one.modals, other.modals} == _CAN_SHOULD:
         return "question: can against should"
     if one.kind in ("who", "what") and {one.helped, other.helped} == {"do", ""}:
         return "order: one asks who or what does it, the other to whom or what"
-    if one.passive != other.passive:
-        return "order: only one says by whom"
     if {one.links, other.links} == {frozenset(("and",)), frozenset(("or",))}:
         return "order: and against or"
     return None
 
 
-def _people(one: Question, other: Question) -> str | None:
-    if one.doer[0] == other.doer[0] and {one.doer[1], other.doer[1]} == {"first", "thing"}:
+def _voice(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int]) -> str:
+    """Of a verb that is active in one and passive in the other, what stands before it in one stands behind it in the other.
+
+    "swapped": that holds on both sides of it ("A includes B", "B is included in A"). "turned": on one side. "kept": on none,
+    though something stands before it in both. Or "".
+    """
+    turned = ""
+    for here, there in pairs.items():
+        if one[here].passive != other[there].passive:
+            verbs = one[here].mark.key != other[there].mark.key and not one[here].forms.isdisjoint(other[there].forms)
+            forward = any(near < here and far > there for near, far in pairs.items() if one[near].solid)
+            backward = any(near > here and far < there for near, far in pairs.items() if one[near].solid)
+            if forward and backward:
+                return "swapped"
+            stays = any(
+                near < here
+                and far < there
+                and one[near].sentence == one[here].sentence
+                and _is_actor(one[near], other[far])
+                for near, far in pairs.items()
+            )
+            turned = "turned" if forward or backward else turned or ("kept" if verbs and stays else "")
+    return turned
+
+
+def _is_actor(one: Item, other: Item) -> bool:
+    """A thing that no preposition stands before."""
+    return one.solid and one.mark.kind in ("words", "names") and of.PREPOSITIONS.isdisjoint((one.after, other.after))
+
+
+def _people(one: Question, other: Question, *, turned: bool) -> str | None:
+    """turned: the object of "can I wash it" is the subject of "can it be washed"."""
+    if not turned and one.doer[0] == other.doer[0] and {one.doer[1], other.doer[1]} == {"first", "thing"}:
         return "person: only one asks about “I”"
     mine, theirs = ({person.removesuffix(" object") for person in each.persons} for each in (one, other))
     if (mine - theirs and theirs - mine) or (mine ^ theirs) & {"he", "she"}:
@@ -184,6 +227,8 @@ def _order(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int])
 
     A phrase moved to the front is no such change: nothing then stands between the two in both.
     """
+    if len(sentences := _sentences(one, other, pairs)) > 1:
+        return next((reason for part in sentences if (reason := _order(one, other, part))), None)
     line = sorted(pairs.items())
     if all(there < after for (_, there), (_, after) in pairwise(line)):
         return None
@@ -204,6 +249,18 @@ def _order(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int])
         if near and not _may_turn((one[here], one[after]), (other[far], other[there])):
             return _turned(one[here], one[after], " ")
     return None
+
+
+def _sentences(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int]) -> list[dict[int, int]]:
+    """The pairs of each sentence, if each sentence of one has all its pairs in one sentence of the other."""
+    found: dict[tuple[int, int], dict[int, int]] = {}
+    for here, there in pairs.items():
+        if one[here].solid:
+            found.setdefault((one[here].sentence, other[there].sentence), {})[here] = there
+    firsts, seconds = zip(*found, strict=True) if found else ((), ())
+    if len(set(firsts)) < len(firsts) or len(set(seconds)) < len(seconds) or len(found) < 2:
+        return []
+    return list(found.values())
 
 
 def _turned(first: Item, second: Item, between: str) -> str:

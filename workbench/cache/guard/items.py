@@ -14,7 +14,7 @@ from workbench.cache.guard.synonyms import phrases
 
 __all__ = ["Item", "items_of"]
 
-_SILENT = of.words(", . ASK WHETHER HOW CAN MANY LONG")
+_SILENT = of.words(", . ASK WHETHER WANT WAY TAG HOW CAN MANY LONG")
 _PARTICLES = of.words("on off out up down back away")
 _SHORT_DAYS = of.words("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri")
 _MONTHS = frozenset(of.MONTHS.values())
@@ -32,6 +32,8 @@ _SMALL = of.words("weak order person")
 _NO_UNITS = of.words("in a us")  # written apart from the number they are words
 _ORDINALS = {word: short for short, word in of.ORDINALS.items()}
 _DAY = re.compile(r"(\d\d?)(?:st|nd|rd|th)")
+_BREAKS = of.PREPOSITIONS | {",", "."}
+_SUBJECTS = of.DETERMINERS | of.PERSONS.keys()
 _APART = 3  # words that may stand between a verb and its particle: "turn auto renewal off"
 
 
@@ -39,7 +41,8 @@ class Item(NamedTuple):
     """A mark at its place among the words. forms: what it may be a form of.
 
     solid: must be matched; prepositions and persons only hold the order. after: the word before it, articles and
-    possessives left out. passive: something is done to what it belongs to.
+    possessives left out. passive: something is done to what it belongs to. sentence: the number of its own.
+    wide: a negation right behind the auxiliary of a question ("won't the machine spin"), far from its verb.
     """
 
     mark: Mark
@@ -48,6 +51,8 @@ class Item(NamedTuple):
     solid: bool
     after: str
     passive: bool
+    sentence: int
+    wide: bool
 
 
 def items_of(words: Sequence[str], scanned: Scanned, *, known: bool) -> tuple[Item, ...]:
@@ -68,10 +73,12 @@ class _Reader:
         self._scanned = scanned
         self._known = known
         self._particles: set[int] = set()
+        self._sentence = 0
 
     def take(self, place: int) -> int:
         """Read what begins at this place; how many words it was."""
         word = self._words[place]
+        self._sentence += word == "."
         if word in _SILENT or place in self._particles:
             return 1
         if word[0] == "¤":
@@ -94,7 +101,8 @@ class _Reader:
         while before >= 0 and self._words[before] in of.DETERMINERS:
             before -= 1
         after = self._words[before] if before >= 0 else "."
-        self.items.append(Item(mark, forms, place, solid, after, passive))
+        wide = mark.key == "not" and self._words[place + 1 : place + 2] != [] and self._words[place + 1] in _SUBJECTS
+        self.items.append(Item(mark, forms, place, solid, after, passive, self._sentence, wide))
 
     def _single(self, word: str, place: int) -> None:
         """One word that is part of no phrase."""
@@ -121,6 +129,8 @@ class _Reader:
             key, kind = of.MONTHS[word], "dates"
         elif role == "days" and (word not in _SHORT_DAYS or named):
             key, kind = of.DAYS[word], "dates"
+            if ":" in key and self._counted(place) and self.items[-1].mark.key == "12":
+                self.items.pop()  # 12 noon
         elif role in ("negation", "quantifiers", "numbers"):
             kind = role
         elif role == "weak":
@@ -165,7 +175,7 @@ class _Reader:
             word, following = self._words[there], self._words[there + 1 : there + 2]
             if word in (",", "."):
                 break
-            if word == particle and (particle == "off" or not following or following[0] in (",", ".")):
+            if word == particle and (particle == "off" or not following or following[0] in _BREAKS):
                 return there
         return 0
 

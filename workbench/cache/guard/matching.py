@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench.cache.guard.items import Item
+from workbench.cache.guard.spelling import misspelt
 from workbench.cache.guard.synonyms import groups_of
 from workbench.cache.guard.vocabulary import LIGHT_VERBS
 
 __all__ = ["Matched", "matched", "next_solid"]
 
 _MOST = 30  # that are left over and still worth pairing
-_TYPO = 6  # letters that a word needs for one of them to be missing or exchanged
 _NOUNS = ("ment", "ion", "ing")  # of a verb
 
 
@@ -45,8 +45,8 @@ def matched(one: Sequence[Item], other: Sequence[Item]) -> Matched:
     back = {there: here for here, there in pairs.items()}
     return Matched(
         pairs | _loose(one, other, pairs),
-        [one[number] for number in left if number not in pairs and not _idle(number, one, other, pairs)],
-        [other[number] for number in right if number not in back and not _idle(number, other, one, back)],
+        [one[number] for number in left if number not in pairs and not _spare(number, one, other, pairs)],
+        [other[number] for number in right if number not in back and not _spare(number, other, one, back)],
     )
 
 
@@ -76,34 +76,34 @@ def _exchangeable(one: Sequence[Item], other: Sequence[Item], left: list[int], r
 def _same(one: Item, other: Item) -> bool:
     """Forms of one word, synonyms, or one of them misspelt. Numbers and quoted strings must be equal."""
     kinds = {one.mark.kind, other.mark.kind}
-    if not kinds.isdisjoint(("numbers", "quotes")):
+    if not kinds.isdisjoint(("numbers", "quotes")) or kinds == {"identifiers"}:
         return False
     if not one.forms.isdisjoint(other.forms):
         return True
     groups = {group for form in one.forms for group in groups_of(form)}
     if any(not groups.isdisjoint(groups_of(form)) for form in other.forms):
         return True
-    return kinds == {"words"} and _misspelt(*sorted((one.mark.key, other.mark.key), key=lambda key: (len(key), key)))
+    return kinds == {"words"} and misspelt(one.mark.key, other.mark.key)
 
 
-def _misspelt(short: str, long: str) -> bool:
-    """A vowel or a doubled letter missing, two letters exchanged, or -ant for -ent: few long words of English differ so."""
-    if len(short) < _TYPO or short[0] != long[0] or short.endswith(("ing", "ed")):
+def _spare(number: int, items: Sequence[Item], others: Sequence[Item], pairs: Mapping[int, int]) -> bool:
+    return _repeated(number, items, pairs) or _idle(number, items, others, pairs)
+
+
+def _repeated(number: int, items: Sequence[Item], pairs: Mapping[int, int]) -> bool:
+    """The word once more ("it is broken; how do I return the broken one"), or joined with a synonym ("signs and symptoms")."""
+    item = items[number]
+    if item.mark.kind not in ("words", "names"):
         return False
-    at = next((at for at, letter in enumerate(short) if letter != long[at]), len(short))
-    if len(short) == len(long):
-        if len(short) > _TYPO + 1 and short[at : at + 2] == long[at : at + 2][::-1]:
-            return short[at + 2 :] == long[at + 2 :]
-        endings = ("nt", "nce", "ncy", "ble", "te", "tely")
-        return (
-            {short[at], long[at]} <= {"a", "e", "i"}
-            and short[at + 1 :] == long[at + 1 :]
-            and short[at + 1 :] in endings
-        )
-    if len(long) != len(short) + 1 or short[at:] != long[at + 1 :]:
-        return False
-    doubled = long[at] == long[at - 1] and long[at] != "s"
-    return doubled or (long[at] in "aeiou" and at < len(short) and len(short) > _TYPO)
+    for there, other in enumerate(items):
+        if there in pairs and other.mark.kind == item.mark.kind:
+            if item.mark.key == other.mark.key:
+                return True
+            latter = item if there < number else other
+            joined = abs(there - number) == 1 and latter.after in ("and", "or")
+            if (joined or item.mark.key == "price") and _same(item, other):
+                return True
+    return False
 
 
 def _idle(number: int, items: Sequence[Item], others: Sequence[Item], pairs: Mapping[int, int]) -> bool:

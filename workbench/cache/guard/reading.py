@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from workbench.cache.guard import vocabulary as of
+from workbench.cache.guard.frames import unframed
 from workbench.cache.guard.items import Item, items_of
 from workbench.cache.guard.rewrites import HESITATIONS, rewritten
 from workbench.cache.guard.scanning import Scanned
@@ -13,7 +14,7 @@ from workbench.cache.guard.scanning import Scanned
 __all__ = ["Question", "read"]
 
 _ASKING = {
-    "HOW": "how", "CAN": "can", "MANY": "how many", "LONG": "how long", "how": "how", "why": "why", "when": "when",
+    "HOW": "how", "CAN": "can", "WAY": "way", "MANY": "how many", "LONG": "how long", "how": "how", "why": "why", "when": "when",
     "where": "where", "who": "who", "whom": "who", "whose": "who", "what": "what", "PRICE": "what",
 }  # fmt: skip
 _YES_NO = frozenset(of.AUXILIARIES.values())
@@ -27,7 +28,7 @@ _NOBODY = frozenset[str]()
 class Question:
     """items: what it names, in order. known: it is English; if not, the rest is empty.
 
-    kind: how, why, when, what, …; can, should, will or is (yes or no); or "" for words that ask nothing.
+    kind: how, why, when, what, …; can, should, will or is (yes or no); want ("I want to …"); or "" for words that ask nothing.
     persons: whom it speaks of. times: past, present, future, as far as auxiliaries tell. links: and, or.
     modals: can, should. helped: "do", "other" or "" tells "who does X own" from "who owns X".
     doer: the auxiliary of a yes/no question, and the person behind it or "thing". passive: done *by* somebody.
@@ -50,7 +51,7 @@ def read(scanned: Scanned, others: Collection[str], *, known: bool) -> Question:
     if not known:
         return Question(items_of(scanned.words, scanned, known=False), known=False)
     plain = [word for word in _mentioned(scanned.words) if word not in HESITATIONS]
-    words = rewritten(" ".join(_joined(plain, others))).split()
+    words = rewritten(" ".join(_joined(unframed(plain), others))).split()
     kind, place = _kind(words, asks=scanned.asks)
     found = set(words)
     helpers = found & of.AUXILIARIES.keys()
@@ -118,9 +119,11 @@ def _kind(words: Sequence[str], *, asks: bool) -> tuple[str, int]:
         starts = word == "ASK"
     if found := inner or helper:
         return found
+    if "WANT" in words:
+        return "want", -1
     if "ASK" in words:
         return "what", words.index("ASK")
-    return ("is" if asks and not of.AUXILIARIES.keys().isdisjoint(words) else ""), -1
+    return ("is" if asks and ("TAG" in words or not of.AUXILIARIES.keys().isdisjoint(words)) else ""), -1
 
 
 def _asks_when(following: str) -> bool:

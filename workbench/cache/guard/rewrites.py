@@ -41,6 +41,8 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("whats hows wheres whos thats theres whens", r"\b(what|how|where|who|that|there|when)s\b", r"\1 is"),
     ("im ive youre", r"\b(i|you)(?:m|ve|re)\b(?! \.)", r"\1"),
     ("gonna wanna", r"\b(?:gonna|wanna)\b", "want to"),
+    ("gimme", r"\bgimme\b", "give me"),
+    ("guys folks", r"\b(you) (?:guys|folks)\b", r"\1"),
     ("which", r"\bwhich\b", "what"),
     # politeness
     (
@@ -95,6 +97,16 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         rf"{_START}(?:(?:so|ok|okay|yeah|yep|yes|well|right|alright|and|but|oh|now|question|also)(?: ,)? )+(?=\S)",
         "",
     ),
+    ("all", r"\bat all\b", ""),
+    ("earth world hell heck", rf"\b({_WH}) (?:on earth|in the world|the (?:hell|heck))\b", r"\1"),
+    (
+        "right correct yes no it you i we they there that",
+        (
+            r" , (?:right|correct|yes|yeah|no"
+            rf"|{_HELPER}(?: not)? (?:it|you|i|we|they|there|that))(?= [.]|$)"
+        ),
+        " TAG",
+    ),
     # asked through another question
     ("wonder wondering", r"\b(?:i (?:am |was |have been )?)?wonder(?:ing)?(?: about)?\b", "ASK"),
     ("know", r"\b(?:(?:do|does|would) )?(?:you|someone|anyone|somebody|anybody) (?:happen to )?know\b", "ASK"),
@@ -148,7 +160,15 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (
         "there",
         (
-            r"\b(?:is|are) there (?:a|an|any|some) (?:ways?|method|possibility|option|chance|means)(?: for (?:me|us|someone))?"
+            r"\b(?:is|are) there (?:a|an|any|some) (?:easy |quick |simple |good )?(?:ways?|method)(?: for (?:me|us|someone))?"
+            r"(?: to| of| that i can| i can| i could)\b"
+        ),
+        "WAY",
+    ),
+    (
+        "there",
+        (
+            r"\b(?:is|are) there (?:a|an|any|some) (?:possibility|option|chance|means)(?: for (?:me|us|someone))?"
             r"(?: to| of| that i can| i can| i could)?\b"
         ),
         "CAN",
@@ -161,7 +181,16 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         ),
         "CAN",
     ),
+    ("able", r"\b(?:would|will|do|am|are) (i|we|you|users|people) be able to\b", r"can \1"),
     ("able allowed permitted", r"\b(?:am|are) (i|we|you|users|people) (?:able|allowed|permitted) to\b", r"can \1"),
+    (
+        "have",
+        (
+            r"\b(?:do|does) (i|you|we|users|people) have (?:the |an? )?"
+            r"(?:option|possibility|ability|right|opportunity|chance|permission) (?:to|of)\b"
+        ),
+        r"can \1",
+    ),
     # must I
     ("required obliged obligated", r"\b(?:am|are) (i|we) (?:required|obliged|obligated) to\b", r"do \1 need to"),
     (
@@ -178,6 +207,8 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "need to",
     ),
     ("need", r"^need to (i|we)\b", r"do \1 need to"),
+    ("need", rf"{_START}need to (?=(?:the|a|an|my|our|your|all|every|each|both)\b)", "do need to "),
+    ("need", r"\b(?:do|does) (?!(?:need|i|we|you|they|he|she|it) )([^,.]{1,60}?) need to\b", r"do need to \1"),
     ("need", r"\bneed to (i|we)\b", r"\1 need to"),
     ("ought it", r"\b(?:ought i to|is it (?:a good idea|advisable|recommended|wise)(?: for me)? to)\b", "should i"),
     # how do I
@@ -191,9 +222,22 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         ),
         "HOW",
     ),
+    (
+        "steps ways way instructions procedure process method",
+        (
+            rf"{_START}(?:the |any )?(?:best |easiest |right )?"
+            r"(?:steps?|ways?|instructions|procedure|process|method) (?:to|for|of)\b"
+        ),
+        "HOW",
+    ),
+    (
+        "steps",
+        r"\bwhat steps (?:are|is|do i have) (?:needed|required|necessary|involved|need(?:ed)?|to take)(?: (?:to|in|for))+\b",
+        "HOW",
+    ),
     ("way", rf"\b(?:in )?what way {_DO} {_I}\b", "HOW"),
     ("steps", r"\bwhat steps (?:do|should|can) i (?:need to )?(?:take|follow) to\b", "HOW"),
-    ("do", rf"\bwhat {_DO} {_I} (?:need to )?do (?:in order )?to\b", "HOW"),
+    ("do", rf"\bwhat (?:{_DO} {_I}|{_I}) (?:need to )?do (?:in order )?to\b", "HOW"),
     (
         "how",
         (
@@ -213,18 +257,21 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("like", r"\bHOW like\b", "HOW"),
     # wants
     (
-        "want like love wish trying looking hope hoping plan intend need tried",
-        (
-            rf"{_START}(?:i|we) (?:would (?:like|love)|want|wish|am trying|are trying|am looking|hope|am hoping|plan|intend"
-            r"|need|tried) to\b"
-        ),
-        "",
+        "help",
+        rf"(?:\b{_CAN_YOU} |{_START})help (?:me|us)(?: to)? (?=(?!(?:with|understand|know|find out|{_WH})\b)\w)",
+        "WANT ",
     ),
     (
-        "translate write summarize summarise draft rewrite convert generate proofread",
+        "want like love wish trying looking need",
+        rf"{_START}(?:i|we) (?:would (?:like|love)|want|wish|am trying|are trying|am looking|need) to\b",
+        "WANT",
+    ),
+    ("hope hoping plan intend tried", rf"{_START}(?:i|we) (?:hope|am hoping|plan|intend|tried) to\b", ""),
+    (
+        "you",
         (
             r"\b(?:can|could|will|would) you"
-            r" (?=(?:translate|write|summarize|summarise|draft|rewrite|convert|generate|proofread)\b)"
+            r" (?=(?:translate|write|summarize|summarise|draft|rewrite|convert|generate|proofread|recommend|suggest|\w+ me)\b)"
         ),
         "",
     ),
@@ -250,20 +297,31 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "price prices cost costs charge charges fee fees",
-        rf"\bwhat {_BE} the (?:total |full )?(?:price|cost|charge|fee)s?(?: (?:of|for|to))?\b",
+        r"\bwhat (?:was|were) the (?:total |full |overall )?(?:price|cost|charge|fee)s?(?: (?:of|for|to))?\b",
+        "what was PRICE",
+    ),
+    (
+        "price prices cost costs charge charges fee fees",
+        rf"\bwhat {_BE} the (?:total |full |overall )?(?:price|cost|charge|fee)s?(?: (?:of|for|to))?\b",
         "what is PRICE",
     ),
+    ("by", rf"\bwho (?:is|are|was|were) {_SOME} (\w+(?:ed|en|t|wn)) by(?= [.]|$)", r"who \2 \1"),
+    ("by", rf"\bby who (?:is|are|was|were) {_SOME} (\w+(?:ed|en|t|wn))(?= [.]|$)", r"who \2 \1"),
+    ("looking", rf"{_START}(?:i|we) (?:am|are) looking for(?: info(?:rmation)? (?:on|about))?\b", "ASK"),
+    ("bit while", r"\bfor a (?:little |short )?(?:bit|while)\b", "awhile"),
     # measures
+    ("degrees degree", r"\bdegrees? (?=(?:celsius|centigrade|fahrenheit|c|f)\b)", ""),
     ("many number", rf"\b(?:how many|what {_BE} the (?:total )?number of)\b", "MANY"),
     ("MANY", r"\b(?:are|is) there\b", ""),
     (
         "long",
         (
             r"\bhow long (?:(?:does|do|did|will|would|is|are|was|can|could|should)(?: (?:it|i|we|you)\b)?(?: (?:take|taking))?"
-            rf"|it (?:will |would )?(?:takes?|took)){_FOR_ME}(?: (?:to|for|until))?\b"
+            rf"|(?:has|have|had) it taken|it (?:will |would )?(?:takes?|took)){_FOR_ME}(?: (?:to|for|until))?\b"
         ),
         "LONG",
     ),
+    ("takes lasts last take", rf"\bhow long {_SOME} (?:takes?|lasts?)\b", r"LONG \1"),
     (
         "time duration length",
         (
@@ -272,9 +330,10 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         ),
         "LONG",
     ),
-    ("LONG", rf"(?<=LONG ){_SOME} (?:takes?|last)\b", r"\1"),
+    ("LONG", rf"(?<=LONG ){_SOME} (?:takes?|lasts?)\b", r"\1"),
     ("tall high", r"\bhow (?:tall|high)\b", "what is height"),
     ("heavy", r"\bhow heavy\b", "what is weight"),
+    ("old", rf"\bhow old (?:do (?:{_I}|\w+) need to be|need to (?:{_I}|\w+) be) to\b", "what is age to"),
     ("old", r"\bhow old\b", "what is age"),
     ("far", r"\bhow far\b", "what is distance"),
     ("big large", r"\bhow (?:big|large)\b", "what is size"),
@@ -318,6 +377,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("phone", r"\bover the phone\b", "by phone"),
     ("got", r"\b(?:have|has) (you|we|they|i|he|she|it) got\b", r"do \1 have"),
     ("got", r"\b(have|has) got\b", r"\1"),
+    ("got", r"\bgot (?=\w+ed\b)", "was "),
     ("get gets got getting", r"\b(?:get|gets|got|getting) (?=\w+ed\b)", ""),
     ("have", r"\b(can|could|may) (i|we) have (?=(?:a|an|the|some|my|your)\b)", r"\1 \2 get "),
     (

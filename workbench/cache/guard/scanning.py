@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
+from workbench.cache.guard.spelling import small_word
 from workbench.cache.guard.vocabulary import ABBREVIATED_UNITS, CURRENCIES, EXACT_UNITS, MONTHS, ORDINALS, words
 
 __all__ = ["Mark", "Scanned", "clean", "quoted", "scan"]
@@ -60,10 +61,10 @@ _PIECE = r"""
       | [A-Za-z]+(?:-?\d+[A-Za-z]*)+(?:-[A-Za-z]*\d\w*)*
     )
   | (?P<date>\b\d{4}-\d{1,2}-\d{1,2}\b | \b\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}\b)
-  | (?P<time>\b\d{1,2}(?:[:.]\d{2})?\s?[aApP]\.?[mM]\b\.? | \b\d{1,2}:\d{2}(?::\d{2})?\b)
+  | (?P<time>\b\d{1,2}(?:[:.]\d{2})?\s?[aApP]\.?[mM]\b\.? | \b\d{1,2}:\d{2}(?::\d{2})?\b | \b\d{1,2}\ ?o'clock\b)
   | (?P<number>
         (?:(?<![\w)])-)?(?:(?:US|us|A|C)?[£$€¥₹₩]\s?)?
-        \d+(?:,\d{3})*(?:[.]\d+)*(?:/\d+)?[^\W_]*(?:°[CFcf]?|%)?(?:/[hs]\b)?
+        \d+(?:,\d{3})*(?:[.]\d+)*(?:/\d+)?[^\W_]*(?:\ ?°(?:\ ?[CFcf]\b)?|%)?(?:/[hs]\b)?
     )
   | (?P<word>[^\W\d_]+(?:'[^\W\d_]+)*)
   | (?P<pause>[,;:()\[\]{}]|[.?!]+)
@@ -129,7 +130,7 @@ def scan(text: str, quotes: Iterable[str]) -> Scanned:
         if kind == "words":
             for word in raw.split():
                 if word.islower() and word not in _UNUSUAL:
-                    found.words.append(word)
+                    found.words.append(small_word(word))
                 else:
                     _word(found, word, names=not (starts or titled or shouted), cased=not shouted)
                 starts = False
@@ -165,7 +166,7 @@ def _word(found: Scanned, raw: str, *, names: bool, cased: bool) -> None:
         word = _contracted(found, word)
     elif word == "may" and _is_month(found.words, named=names and raw == "May"):
         word = "may^"
-    plain = _SHORT.get(word) or _unaccented(word)
+    plain = _SHORT.get(word) or small_word(_unaccented(word))
     if plain:
         found.words.append(plain)
         if names and raw[0].isupper():
@@ -235,10 +236,16 @@ def _code(found: Scanned, raw: str) -> None:
 
 
 def _date(found: Scanned, raw: str) -> None:
-    """Day, month and year of an ISO date; what else has slashes is one thing, since nobody knows which part is the day."""
+    """Day, month and year where it is plain which is which; else it is one thing, since nobody knows which part is the day."""
     match = _ISO_DATE.fullmatch(raw)
     if match and 1 <= int(match[2]) <= 12:
         for key in (str(int(match[3])), _MONTH_NAMES[int(match[2]) - 1], str(int(match[1]))):
+            found.set_apart(Mark(key, "dates", raw))
+        return
+    parts = [int(part) for part in re.split(r"[/.-]", raw)]
+    day, month = sorted(parts[:2], reverse=True)
+    if parts[2] > 999 and month <= 12 < day <= 31:
+        for key in (str(day), _MONTH_NAMES[month - 1], str(parts[2])):
             found.set_apart(Mark(key, "dates", raw))
         return
     found.set_apart(Mark(re.sub(r"[.-]", "/", raw), "dates", raw))
@@ -266,7 +273,7 @@ def _number(found: Scanned, raw: str) -> None:
         found.set_apart(Mark(low, "identifiers", raw))
         return
     sign, area, currency, digits, letters, rest = match.groups()
-    digits, ending = digits.rstrip(",").replace(",", ""), letters + rest
+    digits, ending = digits.rstrip(",").replace(",", ""), (letters + rest).replace(" ", "")
     unit = CURRENCIES.get((area or "") + currency)
     if ending in _MAGNITUDES and (currency or ending in ("k", "bn", "mn", "tn")):
         digits = _multiplied(digits, _MAGNITUDES[ending])
@@ -274,7 +281,7 @@ def _number(found: Scanned, raw: str) -> None:
         digits += ending if ending != "s" or len(digits) > 3 else ""
         unit = "second" if ending == "s" and len(digits) <= 3 else unit
     elif ending:
-        unit = EXACT_UNITS.get(raw[-len(ending) :]) or ABBREVIATED_UNITS.get(ending)
+        unit = EXACT_UNITS.get(raw.replace(" ", "")[-len(ending) :]) or ABBREVIATED_UNITS.get(ending)
         if unit is None:
             found.set_apart(Mark(low, "identifiers", raw))
             return
@@ -282,7 +289,7 @@ def _number(found: Scanned, raw: str) -> None:
         digits = digits.rstrip("0").rstrip(".")
     if digits.isdigit() and len(digits) < 4:
         digits = str(int(digits))
-    marks = [Mark(sign + digits, "numbers", raw)]
+    marks = [Mark(sign + digits, "numbers", raw) if digits != "1/2" else Mark("half", "quantifiers", raw)]
     if unit:
         marks.append(Mark(unit, "units", raw))
     found.set_apart(*marks)

@@ -19,7 +19,8 @@ buy purchase | make book | sell vend | send ship | ship deliver | mail post | se
 submit make file lodge raise put_in | offer provide supply | give provide grant | keep retain | keep store save | put place
 join enroll register sign_up signup | log_in sign_in log_on | log_in login signin logon log_into sign_into
 log_out sign_out log_off logout signoff | unsubscribe opt_out | opt_in optin | create make generate produce
-create make build construct | create set_up setup | write draft compose | set_up setup configure | install set_up setup
+create make build construct | create set_up setup | build assemble put_together | write draft compose | set_up setup configure |
+install set_up setup
 change modify update edit alter amend adjust | change switch | change correct | delete remove erase get_rid_of
 delete clear wipe | remove take_off take_out | remove uninstall | cancel terminate end call_off | end finish complete conclude
 begin start commence | start launch kick_off | launch open | run execute | stop halt cease | quit exit close | fix repair mend
@@ -57,7 +58,8 @@ company organization | employer company | colleague coworker teammate | customer
 product item goods | thing item | problem issue trouble difficulty | problem fault | fault error | bug defect | error mistake
 error failure | reason cause | cause trigger lead_to result_in | result outcome | effect consequence impact
 affect influence impact | purpose goal aim objective | benefit advantage pro upside perk | drawback disadvantage con downside
-feature capability | method technique | guide tutorial | instruction direction guide | rule regulation | law legislation
+feature capability | method technique | method way | guide tutorial | instruction direction guide | rule regulation |
+law legislation
 legal lawful allowed permitted | illegal unlawful | policy rule | condition term | requirement prerequisite | option choice
 alternative substitute replacement | type kind sort category variety | example instance sample | part piece component section
 amount quantity sum | amount number | total overall | number quantity count | price cost charge fee
@@ -69,7 +71,8 @@ phone mobile cell cellphone smartphone | mobile_phone mobile cell_phone phone | 
 laptop notebook | tv television | program application app software | website site web_page webpage web_site
 online on_the_internet over_the_internet web internet | folder directory | file document | paperwork document papers
 doc document | picture photo image photograph pic | film movie | clip video | song track | username user_name
-id identification identifier | admin administrator | database db | repository repo | message msg | notification alert
+id identification identifier | id identity | fill_in fill_out complete | bring bring_along | avoid stay_away_from |
+admin administrator | database db | repository repo | message msg | notification alert
 setting preference option | configuration setting config | parameter argument | screen display | link url | address location
 location place spot | place area region | city town | street road | car vehicle auto automobile | car_park parking_lot
 truck lorry | bike bicycle cycle | plane airplane aircraft | subway metro underground tube | train rail | baggage luggage bag
@@ -93,11 +96,12 @@ usually normally typically generally | normal standard regular ordinary | common
 rare uncommon | strange weird odd unusual | special particular specific | several multiple many various | many lot plenty
 much lot | extra additional more further | another additional extra | different other another alternative | same identical
 equal same | enough sufficient | maximum most highest largest max | minimum least lowest smallest min | average mean
-approximately about around roughly | almost nearly | near close nearby | nearest closest | through via | until till
+average typical | approximately about around roughly | almost nearly | near close nearby | nearest closest | through via |
+until till
 because due since | after following once | before prior | under below beneath less_than | over above more_than
 within inside in_under | without no | not no | not never | not without | instead rather | also additionally
 in_person face_to_face | automatic automatically auto | manual manually by_hand | daily each_day | weekly each_week
-monthly each_month | hourly each_hour | yearly each_year annual annually | tonight evening | noon midday
+monthly each_month | hourly each_hour | yearly each_year annual annually | tonight evening
 deadline due_date cutoff | expiry expiration expire run_out | duration length period | period term | time period | old age
 birthday date_of_birth birth_date birthdate | die death | marry married marriage | wedding marriage | wife spouse
 husband spouse | parent guardian | author writer write wrote written | invent invention inventor | found establish set_up

@@ -17,7 +17,11 @@ def words(text: str) -> frozenset[str]:
 
 def participle(word: str) -> bool:
     """Whether it looks like "done": after a form of "be", something is done."""
-    return (len(word) > 4 and word.endswith(("ed", "en"))) or word in _PARTICIPLES
+    return (
+        (len(word) > 4 and word.endswith(("ed", "en")))
+        or (word.endswith("ed") and word[-3:] != "eed")
+        or word in _PARTICIPLES
+    )
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -100,7 +104,8 @@ MONTHS = _pairs(
 DAYS = _pairs(
     "monday mondays mon | tuesday tuesdays tue tues | wednesday wednesdays wed | thursday thursdays thu thur thurs"
     " | friday fridays fri | saturday saturdays | sunday sundays | today | tomorrow | yesterday | tonight | weekend weekends"
-    " | weekday weekdays | morning mornings | afternoon afternoons | evening evenings | night nights | noon | midnight"
+    " | weekday weekdays | morning mornings | afternoon afternoons | evening evenings | night nights"
+    " | 12:00 noon midday | 00:00 midnight"
 )
 CURRENCIES = {
     "£": "gbp", "$": "dollar", "€": "eur", "¥": "jpy", "₹": "inr", "₩": "krw", "a$": "aud", "c$": "cad", "us$": "usd",
