@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,14 +14,17 @@ from workbench import tables, weights
 from workbench.calls import CallLog
 from workbench.client import Client
 from workbench.errors import InputError, WorkbenchError
+from workbench.online.guard import guarded
 from workbench.prompts import FilePrompts
 from workbench.records import split_model
+from workbench.releases import Live, Releases, check_model
 from workbench.settings import Endpoint, Secret, Settings
 from workbench.stores.keyvalue import KeyValue
 
 __all__ = ["Check", "Diagnosis", "diagnose"]
 
 _TIMEOUT = 10.0
+_LOOKED = 900.0  # seconds after which a feature whose guard has not looked counts as unguarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,8 @@ async def diagnose(settings: Settings, client: Client, prompts: FilePrompts, cal
     checks = [_settings(settings), _home(settings), _prompts(settings, prompts), _calls(calls), _weights(settings)]
     asked = asyncio.gather(*(_endpoint(e, settings, client) for e in settings.endpoints.values()))
     stores, endpoints = await _stores(settings), await asked
-    return Diagnosis((*checks, _cache(settings), await _semantic(settings, client), *stores, *endpoints))
+    releases = [*await _releases(settings, client), *await _guards(settings)] if stores[-1].ok else []
+    return Diagnosis((*checks, _cache(settings), await _semantic(settings, client), *stores, *releases, *endpoints))
 
 
 def _settings(settings: Settings) -> Check:
@@ -210,6 +215,61 @@ async def _store(part: str, settings: Settings, url: Secret | None, field: str, 
             "RELEASES_URL to a server that drops only what expires"
         )
     return Check(part, store.address, by, ok, health.detail, health.version, fix)
+
+
+async def _releases(settings: Settings, client: Client) -> list[Check]:
+    """What is live, and whether its model is still the one that was released."""
+    url = settings.releases_url
+    store = KeyValue(url.reveal() if url else None, settings.home)
+    releases = Releases(store, settings.home)
+
+    def read() -> list[Live]:
+        return [live for feature in releases.features() if (live := releases.live(feature)) is not None]
+
+    async def one(live: Live) -> Check:
+        release = live.release
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                found = check_model(release, await client.describe(release.model))
+        except (WorkbenchError, TimeoutError) as error:
+            said = error if isinstance(error, WorkbenchError) else WorkbenchError(f"no answer within {_TIMEOUT:.0f} s")
+            found = check_model(release, said)
+        part, chosen = f"release {live.feature}", f"{release.number}: {release.prompt.ref} · {release.model}"
+        fix = "" if found.ok else found.sentence
+        detail = {True: "the released model", False: "ANOTHER MODEL than released", None: "model not checked"}[found.ok]
+        if live.experiment is not None:
+            detail += f", experiment {live.experiment.get('name')} runs"
+        return Check(part, chosen, f"{release.by}: {release.reason}", found.ok, detail, fix=fix)
+
+    try:
+        return list(await asyncio.gather(*map(one, await asyncio.to_thread(read))))
+    except WorkbenchError as error:
+        return [Check("releases", store.address, settings.sources["releases_url"], False, "unreadable", fix=str(error))]
+    finally:
+        store.close()
+
+
+async def _guards(settings: Settings) -> list[Check]:
+    """Whether somebody looks at the guardrails that features have."""
+    url = settings.releases_url
+    store = KeyValue(url.reveal() if url else None, settings.home)
+    try:
+        found = await asyncio.to_thread(guarded, store)
+    except WorkbenchError as error:
+        return [Check("guards", store.address, settings.sources["releases_url"], False, "unreadable", fix=str(error))]
+    finally:
+        store.close()
+    checks = []
+    for item in found:
+        late = item.looked is None or time.time() - item.looked > _LOOKED
+        last = "never" if item.looked is None else f"{tables.format_seconds(time.time() - item.looked)} ago"
+        detail = f"NOBODY GUARDS IT, last look: {last}" if late else f"last look: {last}"
+        fix = (
+            f"run `workbench release guard {item.feature}`, always or, with --once, as a scheduled job" if late else ""
+        )
+        names = ", ".join(rail.metric for rail in item.rules.guardrails)
+        checks.append(Check(f"guard {item.feature}", names, item.holder or "", None if late else True, detail, fix=fix))
+    return checks
 
 
 async def _endpoint(endpoint: Endpoint, settings: Settings, client: Client) -> Check:

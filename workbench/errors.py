@@ -7,6 +7,7 @@ Each message says what happened, what was probably meant and what to do. Catch t
     │   ├── SettingsError             environment, .env or workbench.toml
     │   ├── PromptError               a prompt's text, variables or reference
     │   │   └── PromptNotFoundError
+    │   ├── ReleaseNotFoundError      no such feature, or no release of that number
     │   ├── DatasetError              a data set's file, line or column
     │   └── ParameterError            a notebook parameter
     ├── CallError                     one call to a model failed; `retryable` says whether trying again can help
@@ -23,6 +24,7 @@ Each message says what happened, what was probably meant and what to do. Catch t
     │   ├── BadAnswerError            a 200 that is not an answer (HTML, broken JSON, no choices)
     │   └── StoppedError              the caller stopped waiting: interrupted or cancelled
     ├── StoreError                    the key-value store cannot be started, reached or used
+    ├── StalePlanError                what is live has changed since you looked: look again
     ├── WeightsError                  a model's weights cannot be fetched or do not match their sha256
     ├── LaunchError                   a server cannot be started, or ended; `log` is what it wrote
     ├── RunError                      a comparison cannot start, resume or be read
@@ -51,10 +53,12 @@ __all__ = [
     "PromptError",
     "PromptNotFoundError",
     "RateLimitError",
+    "ReleaseNotFoundError",
     "ReportError",
     "RunError",
     "ServerError",
     "SettingsError",
+    "StalePlanError",
     "StoppedError",
     "StoreError",
     "WeightsError",
@@ -80,6 +84,10 @@ class PromptError(InputError):
 
 class PromptNotFoundError(PromptError, LookupError):
     """No such prompt, version or label."""
+
+
+class ReleaseNotFoundError(InputError, LookupError):
+    """No such feature, or no release of that number."""
 
 
 class DatasetError(InputError):
@@ -171,6 +179,10 @@ class StoppedError(CallError):
 
 class StoreError(WorkbenchError):
     """The key-value store cannot be started, reached or used."""
+
+
+class StalePlanError(WorkbenchError):
+    """What is live has changed since it was looked at; nothing was changed."""
 
 
 class WeightsError(WorkbenchError):

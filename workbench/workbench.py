@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +18,14 @@ from workbench.cache.lookup import Meaning
 from workbench.cache.shadow import ShadowLog
 from workbench.calls import CallLog
 from workbench.client import Client
-from workbench.errors import DatasetError, InputError
+from workbench.errors import CallError, DatasetError, InputError, StoreError
 from workbench.prompts import FilePrompts, git_author, render
 from workbench.records import (
     Chunk,
     Completion,
     Embeddings,
     Message,
+    ModelInfo,
     Params,
     Prompt,
     Request,
@@ -31,6 +34,7 @@ from workbench.records import (
     Variant,
     split_model,
 )
+from workbench.releases import Releases, check_model
 from workbench.settings import Settings, load_settings
 from workbench.stores.keyvalue import KeyValue
 
@@ -51,11 +55,14 @@ if TYPE_CHECKING:
     from workbench.loadtest.plan import LoadPlan
     from workbench.loadtest.result import LoadTest
     from workbench.loadtest.store import LoadTests
+    from workbench.releases import ReleaseCheck, Standing
     from workbench.running.progress import Reporter
     from workbench.serving import Runtime
     from workbench.serving.ollama import Ollama
 
 __all__ = ["Workbench"]
+
+_DESCRIBE = 10.0  # seconds for a model's server to say who it is
 
 
 class Workbench:
@@ -83,6 +90,14 @@ class Workbench:
         self.cache = Cache(ExactCache(self._kv), self._open_semantic(shadow), shadow)
         cache = self.cache if self.settings.cache else None
         self.client = Client(self.settings, log=self.calls, runtimes=runtimes, cache=cache)
+        self._given = dict(runtimes or {})
+        self._release_kv = self._open_release_store()
+        self.releases = Releases(
+            self._release_kv,
+            self.settings.home,
+            author=self.settings.author or git_author,
+            describe=self._describe_now,
+        )
 
     # -- one call -------------------------------------------------------------------------------------------------
 
@@ -342,7 +357,7 @@ class Workbench:
 
         self._make_home()
         run = await run_plan(plan, self.client, fresh=fresh, progress=progress)
-        result = Comparison(run, status=self._status(plan))
+        result = Comparison(run, status=await asyncio.to_thread(self._status, plan))
         result.save()
         return result
 
@@ -359,17 +374,31 @@ class Workbench:
         return len({(row["variant"], row["example"], row["repeat"]) for row in rows})
 
     def _status(self, plan: Plan) -> dict[str, str]:
-        """A prompt version's labels, by digest: nothing is live without a release, whatever its labels say."""
+        """What became of each prompt version, by digest: nothing is live without a release, whatever its labels say."""
         found: dict[str, str] = {}
         for prompt in {variant.prompt.digest: variant.prompt for variant in plan.variants}.values():
+            standings = self._standings(prompt.digest)
+            said = [f"{item.state} in {item.feature}" for item in standings or ()]
             try:
                 labels = self.prompts.labels(prompt.name)
             except InputError:
-                continue
+                labels = {}
             mine = sorted(label for label, version in labels.items() if version == prompt.version)
             if mine:
-                found[prompt.digest] = f"not released, labelled {', '.join(mine)}"
+                said += ["not released"] * (standings == ()) + [f"labelled {', '.join(mine)}"]
+            if said:
+                found[prompt.digest] = ", ".join(dict.fromkeys(said))
         return found
+
+    def _standings(self, prompt_digest: str) -> tuple[Standing, ...] | None:
+        """What became of a prompt's releases; None if the store cannot be asked. One that was never used is not begun."""
+        server = self._release_kv.server
+        if server is not None and not server.folder.is_dir():
+            return ()
+        try:
+            return self.releases.status_of(prompt_digest)
+        except StoreError:
+            return None
 
     # -- load tests -----------------------------------------------------------------------------------------------
 
@@ -481,6 +510,39 @@ class Workbench:
         around = (given, self.settings.project / given, self.settings.datasets / given)
         return next((path for path in around if path.is_file()), given)
 
+    # -- releases -------------------------------------------------------------------------------------------------
+
+    def _open_release_store(self) -> KeyValue:
+        url = self.settings.releases_url
+        if url == self.settings.cache_url:
+            return self._kv
+        return KeyValue(url.reveal() if url is not None else None, self.settings.home)
+
+    def _describe_now(self, model: str) -> ModelInfo:
+        """`client.describe` for code that does not await: in a thread, whose event loop has a client of its own."""
+        endpoint = split_model(model)[0]
+        given = {name: runtime for name, runtime in self._given.items() if name == endpoint}
+
+        async def ask() -> ModelInfo:
+            client = Client(self.settings, runtimes=given)
+            try:
+                async with asyncio.timeout(_DESCRIBE):
+                    return await client.describe(model)
+            finally:
+                if not given:
+                    await client.aclose()
+
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, ask()).result()
+
+    async def check_release(self, feature: str) -> ReleaseCheck:
+        """Whether the model behind what is live is still the one that was released. Raises ReleaseNotFoundError."""
+        live = await asyncio.to_thread(self.releases.must_be_live, feature)
+        try:
+            return check_model(live.release, await self.client.describe(live.release.model))
+        except CallError as error:
+            return check_model(live.release, error)
+
     # -- the rest -------------------------------------------------------------------------------------------------
 
     async def doctor(self) -> Diagnosis:
@@ -493,6 +555,8 @@ class Workbench:
         """Close connections, files and embedded models. The embedded key-value store goes on living: `workbench stop` ends it."""
         async with AsyncExitStack() as stack:  # the rest is closed too if one of them fails
             stack.push_async_callback(self._kv.aclose)
+            stack.push_async_callback(self._release_kv.aclose)
+            stack.push_async_callback(asyncio.to_thread, self.releases.close)
             stack.push_async_callback(self.cache.aclose)
             stack.push_async_callback(self.client.aclose)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App, Parameter
 
 from workbench import __version__
-from workbench.cli import ask, bench, cache, compare, demo, doctor, lab, model, prompt, report, serve, stop
+from workbench.cli import ask, bench, cache, compare, demo, doctor, lab, model, prompt, release, report, serve, stop
 
 __all__ = ["build"]
 
@@ -29,6 +29,7 @@ def build() -> App:
     app.command(lab.lab)
     app.command(model.app)
     app.command(prompt.app)
+    app.command(release.app)
     app.command(report.app)
     app.command(serve.app)
     app.command(stop.stop)

@@ -110,6 +110,13 @@ class EmbeddedValkey:
                     self.socket.parent.rmdir()
         return True
 
+    def to_disk(self) -> None:
+        """Have all that the server has answered for on the disk, where a power cut cannot reach it. WAITAOF promises that, but
+        Valkey 9.1 answers it too early with `appendfsync everysec`, as Redis 7.4 did (redis/redis#13793)."""
+        for path in (self.folder / "appendonlydir").glob("*.aof"):
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                os.fsync(file.fileno())
+
     def __repr__(self) -> str:
         return f"EmbeddedValkey({str(self.folder)!r})"
 

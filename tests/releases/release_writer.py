@@ -1,0 +1,31 @@
+"""Makes releases until it is killed, or as many as it is told, and prints each number once it is acknowledged."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from workbench.errors import StoreError
+from workbench.prompts import draft
+from workbench.records import Params as Sampling
+from workbench.records import Variant
+from workbench.releases import Releases
+from workbench.stores.keyvalue import KeyValue
+
+
+def main(url: str, count: str) -> None:
+    releases = Releases(KeyValue(url, Path(sys.argv[0]).parent), Path(sys.argv[0]).parent, author="writer")
+    prompt = replace(draft("triage", "Label: {{message}} " * 50), version=1)
+    left = int(count)
+    while left:
+        left -= 1
+        try:
+            made = releases.create("f", Variant(prompt, "ollama/m", Sampling(), "ab"), reason="x")
+        except StoreError as error:
+            print("error", error, flush=True)
+            return
+        print(made.number, flush=True)
+
+
+main(*sys.argv[1:])

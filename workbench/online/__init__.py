@@ -1,0 +1,1 @@
+"""Experiments on live traffic: who gets which release, what became of it, and what undoes itself."""

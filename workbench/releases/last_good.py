@@ -1,0 +1,67 @@
+"""What was live when the store last answered, on disk: what an application begins with while the store is away.
+
+HOME/releases/FEATURE.json is two lines: {"format": 1, "sha256": of the second line, "confirmed_at": Unix seconds}, then the
+document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+import orjson
+
+from workbench.errors import InputError
+from workbench.records import check_name
+from workbench.releases.document import Live, decode
+
+__all__ = ["file_of", "read", "write"]
+
+_FORMAT = 1
+
+
+def file_of(folder: Path, feature: str) -> Path:
+    """Where it is kept."""
+    return folder / f"{check_name(feature, 'feature')}.json"
+
+
+def read(folder: Path, feature: str) -> tuple[Live, float] | None:
+    """What was live, and when that was confirmed (Unix seconds); None without a file. InputError for one that is not whole."""
+    path = file_of(folder, feature)
+    try:
+        head, _, document = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+    try:
+        told = orjson.loads(head)
+        whole = told["format"] == _FORMAT and told["sha256"] == hashlib.sha256(document).hexdigest()
+        confirmed_at = float(told["confirmed_at"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise InputError(f"{path} is damaged, and is not used. It is written anew when the store answers.")
+    return decode(document, feature), confirmed_at
+
+
+def write(folder: Path, feature: str, document: bytes, confirmed_at: float) -> None:
+    """Replace the file in one step, on the disk when this returns. Raises OSError."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), (folder / ".gitignore").open("x") as file:
+            file.write("*\n")
+    head = {"format": _FORMAT, "sha256": hashlib.sha256(document).hexdigest(), "confirmed_at": confirmed_at}
+    path = file_of(folder, feature)
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(orjson.dumps(head) + b"\n" + document)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
