@@ -1,0 +1,86 @@
+"""From what people write to a Scorer: a name, a table of TOML, a function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from workbench.errors import InputError
+from workbench.evaluation.scorers.matching import contains, exact_match, one_of_labels, regex
+from workbench.evaluation.scorers.overlap import token_f1
+from workbench.evaluation.scorers.scorer import Scorer
+from workbench.evaluation.scorers.structure import json_schema
+from workbench.evaluation.scorers.wording import short
+from workbench.evaluation.sources import near
+
+__all__ = ["as_scorer"]
+
+
+def as_scorer(obj: object) -> Scorer:
+    """The Scorer that `obj` means: a Scorer; a function of (text, example), sync or async; a built-in scorer's name,
+    such as "exact_match"; or a mapping of its name and arguments, such as {"name": "regex", "pattern": "^OK"}, where
+    "as" may give it another name. Raises InputError that says what is wrong.
+    """
+    if isinstance(obj, Scorer):
+        return obj
+    if isinstance(obj, str):
+        return _from_mapping({"name": obj})
+    if isinstance(obj, Mapping):
+        return _from_mapping(obj)
+    if callable(obj):
+        return _from_function(obj)
+    raise InputError(
+        f"{short(obj)} is not a scorer. Pass a function of (text, example), one of {', '.join(_BUILT_IN)}, or "
+        "a mapping such as {'name': 'regex', 'pattern': '^OK'}."
+    )
+
+
+def _from_mapping(values: Mapping[str, Any]) -> Scorer:
+    arguments = dict(values)
+    name, other = arguments.pop("name", None), arguments.pop("as", None)
+    if not isinstance(name, str) or name not in _BUILT_IN:
+        raise InputError(f"there is no scorer {name!r}.{near(str(name), _BUILT_IN)} There are: {', '.join(_BUILT_IN)}.")
+    make = _BUILT_IN[name]
+    parameters = inspect.signature(make).parameters
+    for key in arguments:
+        if key not in parameters:
+            takes = ", ".join(parameters) or "none"
+            raise InputError(f"scorer {name} has no argument {key!r}.{near(key, parameters)} It takes: {takes}.")
+    for key, parameter in parameters.items():
+        if parameter.default is parameter.empty and key not in arguments:
+            raise InputError(
+                f"scorer {name} needs {key!r}: in Python write {name}({key}=…), in a TOML file "
+                f'primary = {{ name = "{name}", {key} = … }}. A flag takes only scorers without arguments.'
+            )
+    scorer = make(**arguments)
+    return scorer if other is None else scorer.named(other)
+
+
+def _from_function(function: Callable[..., Any]) -> Scorer:
+    name = _function_name(function)
+    if function in _BUILT_IN.values():
+        raise InputError(f"scorers.{name} makes a scorer when it is called: write {name}(…) with its arguments.")
+    try:
+        inspect.signature(function).bind("text", "example")
+    except TypeError as error:
+        raise InputError(
+            f"scorer {name!r} is called with (text, example), but {error}: def {name}(text, example)."
+        ) from None
+    except ValueError:
+        pass  # some functions written in C have no signature; a call will tell
+    return Scorer(name, function)
+
+
+def _function_name(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return "lambda" if name == "<lambda>" else str(name)
+
+
+_BUILT_IN: Mapping[str, Callable[..., Scorer]] = cast(
+    "Mapping[str, Callable[..., Scorer]]",
+    {make.__name__: make for make in (contains, exact_match, json_schema, one_of_labels, regex, token_f1)},
+)
