@@ -19,6 +19,7 @@ from workbench.cache.shadow import ShadowLog
 from workbench.calls import CallLog
 from workbench.client import Client
 from workbench.errors import CallError, DatasetError, InputError, StoreError
+from workbench.online.experiments import Experiments
 from workbench.prompts import FilePrompts, git_author, render
 from workbench.records import (
     Chunk,
@@ -98,6 +99,7 @@ class Workbench:
             author=self.settings.author or git_author,
             describe=self._describe_now,
         )
+        self.experiments = Experiments(self.releases, self._release_kv)
 
     # -- one call -------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,22 @@ from __future__ import annotations
 from cyclopts import App, Parameter
 
 from workbench import __version__
-from workbench.cli import ask, bench, cache, compare, demo, doctor, lab, model, prompt, release, report, serve, stop
+from workbench.cli import (
+    ask,
+    bench,
+    cache,
+    compare,
+    demo,
+    doctor,
+    experiment,
+    lab,
+    model,
+    prompt,
+    release,
+    report,
+    serve,
+    stop,
+)
 
 __all__ = ["build"]
 
@@ -26,6 +41,7 @@ def build() -> App:
     app.command(bench.bench)
     app.command(cache.app)
     app.command(doctor.doctor)
+    app.command(experiment.app)
     app.command(lab.lab)
     app.command(model.app)
     app.command(prompt.app)

@@ -247,7 +247,7 @@ class Analysis:
 
     def _summary(self) -> str:
         users = ", ".join(f"{count:,} in {arm}" for arm, count in self.users.items())
-        said = [f"{self.experiment}: {users or 'no users yet'}"]
+        said = [f"{self.experiment}: {users if any(self.users.values()) else 'no users yet'}"]
         if not self.whole:
             said.append("the store has dropped a part of the counts (its memory was full): nothing can be concluded")
         if self.ratio_p < RATIO_LEVEL:

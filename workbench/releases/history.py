@@ -50,11 +50,7 @@ class Event:
         elif self.release != self.before:
             done = f"release {self.release} live" + (f", in place of {self.before}" if self.before else "")
         elif self.experiment is not None:
-            arms = ", ".join(str(arm.get("release")) for arm in self.experiment.get("treatments") or ())
-            share = self.experiment.get("share")
-            done = f"{self.experiment.get('name')}: {self.experiment.get('control')} against {arms}" + (
-                f", {share:.0%} each" if isinstance(share, (int, float)) else ""
-            )
+            done = _told(self.experiment)
         else:
             done = ""
         ended = f"experiment {self.ended} ended" if self.ended else ""
@@ -133,6 +129,21 @@ class History:
         from workbench import tables
 
         return tables.to_html(self.frame(), caption=f"History of {self.feature}")
+
+
+def _told(experiment: Mapping[str, Any]) -> str:
+    """Such as `canary: 1 against 2, 5%`; as far as its writer said it."""
+    from workbench.tables import format_share
+
+    arms = experiment.get("treatments") or ()
+    against = ", ".join(str(arm.get("release")) for arm in arms)
+    said = f"{experiment.get('name')}: {experiment.get('control')} against {against}"
+    share, stopped = experiment.get("share"), [str(arm.get("name")) for arm in arms if arm.get("stopped")]
+    if experiment.get("enabled") is False:
+        return f"{said}, switched off"
+    if len(stopped) < len(arms) and isinstance(share, (int, float)):
+        said += f", {format_share(share)}" + " each" * (len(arms) > 1)
+    return said + (f"; {', '.join(stopped)} stopped" if stopped else "")
 
 
 def moment(at: float) -> str:

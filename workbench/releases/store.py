@@ -125,6 +125,10 @@ class Releases:
                 found += [Standing(feature, number, states.get(number, "candidate")) for number in numbers]
         return tuple(found)
 
+    def who(self, by: str | None = None) -> str:
+        """Who is named for a change: `by`, else the author."""
+        return by or (self._author if isinstance(self._author, str) else self._author())
+
     # -- changing -------------------------------------------------------------------------------------------------
 
     def create(
@@ -147,7 +151,7 @@ class Releases:
         expect_sequence: StalePlanError if the feature has changed since. A running experiment ends when something goes live.
         """
         draft = self._draft(feature, what, fallback, model_digest)
-        made = replace(draft, reason=_reason(reason), by=self._by(by), evidence=evidence, created_at=self._clock())
+        made = replace(draft, reason=_reason(reason), by=self.who(by), evidence=evidence, created_at=self._clock())
 
         def step(seen: _Seen) -> _Change:
             new = replace(made, number=max(seen.numbers, default=0) + 1)
@@ -230,7 +234,7 @@ class Releases:
                 raise self._nothing_live(feature)
             return _Change(kind, seen.live.release, experiment, evidence=evidence)
 
-        self._change(feature, step, reason=_reason(reason), by=self._by(by), expect=expect_sequence)
+        self._change(feature, step, reason=_reason(reason), by=self.who(by), expect=expect_sequence)
         return self.must_be_live(feature)
 
     def watch(self, *features: str) -> Watcher:
@@ -324,7 +328,7 @@ class Releases:
                 raise self._nothing_live(feature)
             return _Change(kind, self.get(feature, self._target(feature, to, seen.live)), evidence=evidence)
 
-        return self._change(feature, step, reason=_reason(reason), by=self._by(by), expect=expect).release
+        return self._change(feature, step, reason=_reason(reason), by=self.who(by), expect=expect).release
 
     def _target(self, feature: str, to: Literal["previous"] | int, live: Live) -> int:
         now = live.release.number
@@ -371,9 +375,6 @@ class Releases:
             return self._describe(model).digest
         except (CallError, TimeoutError):
             return None
-
-    def _by(self, by: str | None) -> str:
-        return by or (self._author if isinstance(self._author, str) else self._author())
 
     def _nothing_live(self, feature: str) -> ReleaseNotFoundError:
         names = self.features()
