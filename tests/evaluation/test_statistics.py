@@ -12,13 +12,14 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
 from workbench.errors import InputError
-from workbench.evaluation import statistics
+from workbench.evaluation import intervals
 from workbench.evaluation.statistics import (
     discordance_sd,
     examples_needed,
     mean_interval,
     median_ratio_interval,
     paired_interval,
+    quantile_ratio_interval,
     smallest_difference,
     wilson,
 )
@@ -148,17 +149,60 @@ def test_the_score_interval_contains_tango_and_wilson(gained, lost, n):
     assert mean_interval(variant) == pytest.approx(mean_interval(variant, binary=False), abs=1e-8)
 
 
-@pytest.mark.parametrize(("gained", "lost"), [(6, 16), (1, 7), (0, 5), (30, 12)])
-def test_the_p_value_is_mcnemars_mid_p(gained, lost):
-    """The exact p-value of statsmodels, less half of the observed table's probability in each tail."""
-    exact = mcnemar([[0, gained], [lost, 0]], exact=True).pvalue
-    expected = exact - stats.binom.pmf(min(gained, lost), gained + lost, 0.5)
-    assert expected == pytest.approx(paired_interval(*right_wrong(gained, lost, 200)).p_value, abs=1e-12)
+@pytest.mark.parametrize(("gained", "lost"), [(6, 16), (1, 7), (0, 5), (30, 12), (9, 9), (0, 0)])
+def test_the_p_value_is_the_exact_mcnemar_test(gained, lost):
+    """The exact p-values of statsmodels and of scipy's binomial test."""
+    found = paired_interval(*right_wrong(gained, lost, 200)).p_value
+    assert mcnemar([[0, gained], [lost, 0]], exact=True).pvalue == pytest.approx(found, abs=1e-12)
+    if gained + lost:
+        assert stats.binomtest(gained, gained + lost).pvalue == pytest.approx(found, abs=1e-12)
 
 
-def test_mid_p_is_as_published():
-    """McNemar's mid-p on the table of Cavo et al. 2012, as R's contingencytables prints it."""
-    assert round(paired_interval(*right_wrong(6, 16, 161)).p_value, 6) == 0.034690
+# -- right/wrong pairs with repeats -----------------------------------------------------------------------------------
+
+
+def test_repeats_that_agree_are_plain_tango():
+    """Copies of an answer bring no certainty, and agree with one repeat to the last digit."""
+    control, variant = right_wrong(9, 3, 60)
+    once, thrice = (
+        paired_interval(control, variant),
+        paired_interval(*(np.tile(x, (3, 1)).T for x in (control, variant))),
+    )
+    assert once == thrice
+
+
+def test_independent_repeats_count_as_examples():
+    """Where repeats of an example are as different as examples are, 3 x 400 pairs tell about as much as 1,200."""
+    rng = np.random.default_rng(14)
+    control, variant = (rng.random((400, 3)) < 0.5).astype(float), (rng.random((400, 3)) < 0.6).astype(float)
+    nested, flat = paired_interval(control, variant), paired_interval(control.ravel(), variant.ravel())
+    assert ("tango-cluster", "tango") == (nested.method, flat.method)
+    width = [found.interval.high - found.interval.low for found in (nested, flat)]
+    assert width[1] == pytest.approx(width[0], rel=0.08)
+
+
+def test_many_examples_with_repeats_get_the_clusters_standard_error():
+    """The width is that of Student's t on the examples' mean differences, the p-value that of its test."""
+    rng = np.random.default_rng(15)
+    taste = rng.beta(0.5, 0.5, (3_000, 1))
+    control = (rng.random((3_000, 3)) < taste).astype(float)
+    variant = (rng.random((3_000, 3)) < np.clip(taste + 0.01, 0, 1)).astype(float)
+    found = paired_interval(control, variant)
+    expected = stats.ttest_1samp(variant.mean(axis=1) - control.mean(axis=1), 0.0)
+    assert "tango-cluster" == found.method
+    assert tuple(expected.confidence_interval(0.95)) == pytest.approx(found.interval[1:3], abs=2e-4)
+    assert expected.pvalue == pytest.approx(found.p_value, rel=0.02)
+
+
+def test_one_score_with_repeats_gets_wilson_on_what_it_tells():
+    """Between the interval of the examples alone and that of all repeats, which would take them for independent."""
+    rng = np.random.default_rng(16)
+    scores = (rng.random((100, 4)) < rng.beta(1, 1, (100, 1))).astype(float)
+    low, high = mean_interval(scores)[1:3]
+    share = scores.mean()
+    widest, narrowest = (proportion_confint(share * n, n, method="wilson") for n in (100, 400))
+    assert widest[0] < low < narrowest[0]
+    assert narrowest[1] < high < widest[1]
 
 
 def test_swapping_the_arms_mirrors_the_interval():
@@ -202,7 +246,7 @@ def test_many_continuous_pairs_get_the_paired_t_test():
     assert expected.pvalue == pytest.approx(found.p_value, rel=1e-9)
 
 
-def test_bootstrap_t_is_the_textbooks():
+def test_bootstrap_t_is_the_textbooks_half_way_to_students():
     """Drawing departures only agrees with studentising whole resamples, within its Monte Carlo error."""
     rng = np.random.default_rng(5)
     gain = np.where(rng.random(60) < 0.6, rng.exponential(0.2, 60), 0.0)
@@ -212,7 +256,8 @@ def test_bootstrap_t_is_the_textbooks():
     below, above = np.quantile(draws, [0.025, 0.975])
     found = paired_interval(np.zeros(60), gain, resamples=20_000)
     assert "bootstrap-t" == found.method
-    expected = (gain.mean() - above * error, gain.mean() - below * error)
+    student = stats.t.ppf(0.975, 59)
+    expected = (gain.mean() - (above + student) / 2 * error, gain.mean() - (below - student) / 2 * error)
     assert expected == pytest.approx(found.interval[1:3], abs=0.08 * error)
 
 
@@ -239,7 +284,7 @@ def test_the_p_value_agrees_with_the_interval():
 
 def test_a_resample_without_variance_is_infinitely_far_out():
     """Resamples that miss all departures, or repeat one, count at the far end of their side, never as NaN."""
-    draws = statistics._studentised(np.array([0.0, 0.0, 0.0, 1.0]), 0.0, 0, 4_000)
+    draws = intervals.studentised(np.array([0.0, 0.0, 0.0, 1.0]), 0.0, 0, 4_000)
     missed = (3 / 4) ** 4
     assert missed == pytest.approx(np.mean(draws == -np.inf), abs=0.03)
     assert (1 / 4) ** 4 == pytest.approx(np.mean(draws == np.inf), abs=0.005)
@@ -515,3 +560,30 @@ def test_median_ratio_needs_six_examples_and_a_median_above_zero():
     assert median_ratio_interval(control[:5], variant[:5]) is None
     assert median_ratio_interval(np.zeros(20), np.ones(20)) is None
     assert median_ratio_interval(np.full(20, np.nan), np.ones(20)) is None
+
+
+def test_a_high_quantile_is_scipys_percentile_bootstrap():
+    """P95 of variant over P95 of control, against scipy.stats.bootstrap on the same pairs."""
+    control, variant = latencies(300)
+    found = quantile_ratio_interval(control, variant, 0.95)
+    expected = stats.bootstrap(
+        (control, variant),
+        lambda c, v, axis: np.quantile(v, 0.95, axis=axis) / np.quantile(c, 0.95, axis=axis),
+        paired=True, method="percentile", n_resamples=2_000, batch=200, rng=np.random.default_rng(13),
+    ).confidence_interval  # fmt: skip
+    assert np.quantile(variant, 0.95) / np.quantile(control, 0.95) == pytest.approx(found.estimate)
+    assert tuple(expected) == pytest.approx(found[1:3], abs=0.12 * (expected.high - expected.low))
+
+
+def test_a_high_quantile_needs_its_examples_and_takes_every_repeat():
+    """P95 has no 95% interval below 59 examples; a slow repeat counts, and a missing one as its example's median."""
+    control, variant = (values[:, None] for values in latencies(60))
+    assert quantile_ratio_interval(control[:58], variant[:58], 0.95) is None
+    both = np.hstack([variant, variant])
+    gaps = np.where(np.arange(2) > 0, np.nan, both)
+    assert quantile_ratio_interval(control, both, 0.95) == quantile_ratio_interval(control, gaps, 0.95)
+    slow = both.copy()
+    slow[::3, 1] *= 10
+    assert quantile_ratio_interval(control, slow, 0.95).estimate > 3
+    with pytest.raises(InputError, match="quantile = 95"):
+        quantile_ratio_interval(control, variant, 95)

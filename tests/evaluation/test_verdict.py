@@ -260,6 +260,32 @@ def test_a_score_guardrail_where_less_is_better():
     assert "held" == guarded(guardrail, refusals=(high, low))[1].state
 
 
+def test_a_guardrail_on_p95():
+    """A tail that grows breaks P95 where the median stands; too few examples for P95 are told."""
+    tail = SECONDS.copy()
+    tail[::5] *= 4
+    assert "held" == guarded(Guardrail("latency", 0.2, "latency"), latency=(SECONDS, tail))[1].state
+    found, check = guarded(Guardrail("p95", 0.2, "latency", quantile=0.95), winner=False, latency=(SECONDS, tail))
+    assert "broken" == check.state
+    assert "at P95 (95% interval" in found.sentence
+    few = np.where(np.arange(96)[:, None] < 50, SECONDS, np.nan)
+    check = guarded(Guardrail("p95", 0.2, "latency", quantile=0.95), latency=(few, few))[1]
+    assert ("unclear", None) == (check.state, check.interval)
+    assert "at P95 of 50 examples: too few" in check.sentence
+
+
+def test_latencies_at_different_concurrency_are_not_comparable():
+    """8 calls at once against 1 says nothing about the prompt: unclear, with the reason; cost is still compared."""
+    arms = [
+        ArmScores(label, {"exact_match": scores}, latency=SECONDS, cost=SECONDS, concurrency=calls)
+        for label, scores, calls in ((ONE, CONTROL, 1.0), (TWO, BETTER, 8.0))
+    ]
+    guardrails = [Guardrail("latency", 0.2, "latency"), Guardrail("cost", 0.2, "cost")]
+    latency, cost = verdict(*arms, guardrails=guardrails).contrasts[0].guardrails
+    assert ("unclear", "held") == (latency.state, cost.state)
+    assert "not comparable, measured with 1 and with 8 calls in flight" in latency.sentence
+
+
 @pytest.mark.parametrize(
     ("cost", "state", "says"),
     [
@@ -385,7 +411,7 @@ def test_names_are_as_short_as_they_can_be():
     [
         (1.0, "+0.296 (95% interval +0.255 to +0.337"),
         (1e-3, "+0.000296 (95% interval +0.000255 to +0.000337"),
-        (1e4, "+2,961 (95% interval +2,548 to +3,372"),
+        (1e4, "+2,961 (95% interval +2,548 to +3,373"),
     ],
 )
 def test_figures_have_the_digits_they_deserve(scale, figures):
@@ -413,6 +439,8 @@ def test_figures_have_the_digits_they_deserve(scale, figures):
         (lambda: verdict(arm(ONE, CONTROL), arm(TWO, CONTROL), margin=math.nan), "margin = nan"),
         (lambda: Guardrail("latency", -1, "latency"), "guardrail 'latency': margin = -1"),
         (lambda: Guardrail("speed", 0.1, "speed"), "measure = 'speed'"),
+        (lambda: Guardrail("latency", 0.1, "latency", quantile=95), "quantile = 95"),
+        (lambda: Guardrail("f1", 0.1, quantile=0.95), "is for latency and cost only"),
     ],
 )
 def test_wrong_arguments_are_named(call, message):

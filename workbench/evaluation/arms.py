@@ -1,0 +1,46 @@
+"""What one variant brings to a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ArmScores", "columns", "not_comparable"]
+
+Array = npt.NDArray[np.float64]
+
+_ALIKE = 1.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArmScores:
+    """What one variant scored. Row i of every array, and of every other arm's, is example i; NaN is unscored.
+
+    scores: for each scorer (examples, repeats). latency: seconds, cost: dollars, likewise, None if unknown throughout.
+    concurrency: how many calls were typically in flight when its latency was measured, None if unknown.
+    """
+
+    label: str
+    scores: Mapping[str, Array]
+    latency: Array | None = None
+    cost: Array | None = None
+    concurrency: float | None = None
+
+
+def not_comparable(one: ArmScores, other: ArmScores) -> str:
+    """Why the latencies of two arms say nothing about each other, empty if they do: another number of calls at once."""
+    if one.concurrency is None or other.concurrency is None:
+        return ""
+    few, many = sorted((one.concurrency, other.concurrency))
+    if many <= _ALIKE * few:
+        return ""
+    return f"not comparable, measured with {one.concurrency:g} and with {other.concurrency:g} calls in flight"
+
+
+def columns(values: Array) -> Array:
+    """(examples, repeats) of values that may be (examples,)."""
+    array = np.asarray(values, dtype=np.float64)
+    return array[:, None] if array.ndim == 1 else array
