@@ -78,7 +78,7 @@ class OpenAIDouble:
     The answer is "positive" when the message holds "love" or "thanks", else "negative"; messages with "Be wrong" are
     answered the wrong way. delay: seconds. fail: status to answer with, by call number from 1.
     refuse: messages that hold this text get a 400. models: what it lists.
-    capacity: more calls at once get a 503.
+    capacity: more calls at once get a 503. says: what else to answer to the last message: a text, or a whole message.
     """
 
     def __init__(self, delay: float = 0.0) -> None:
@@ -87,6 +87,7 @@ class OpenAIDouble:
         self.refuse = ""
         self.models = ["m"]
         self.capacity = 0
+        self.says: Callable[[str], str | dict[str, object]] | None = None
         self.calls = 0
         self.in_flight = 0
         self.most_in_flight = 0
@@ -157,12 +158,13 @@ class OpenAIDouble:
                 return web.json_response({"error": {"message": "refused"}}, status=400)
             good = "love" in text or "thanks" in text
             good ^= "Be wrong" in text
-            answer = "positive" if good else "negative"
+            said = self.says(text) if self.says else "positive" if good else "negative"
+            message = said if isinstance(said, dict) else {"content": said}
             return web.json_response(
                 {
                     "id": f"chatcmpl-{number}", "object": "chat.completion", "created": int(time.time()), "model": "m",
                     "choices": [
-                        {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
+                        {"index": 0, "message": {"role": "assistant"} | message, "finish_reason": "stop"}
                     ],
                     "usage": {"prompt_tokens": len(text.split()), "completion_tokens": 1, "total_tokens": len(text.split()) + 1},
                 }

@@ -98,7 +98,7 @@ class Outcome:
             reasoning_tokens=usage.reasoning_tokens, latency=timing.total, queued=timing.queued,
             first_token=timing.first_token, loading=timing.loading, truncated=completion.truncated,
             cost=self.cost, spent=0.0 if cached else self.cost, source=completion.source,
-            attempts=self.attempts, **fields,
+            attempts=self.attempts, tool_calls=completion.tool_calls, **fields,
         )  # fmt: skip
 
 

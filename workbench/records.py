@@ -515,7 +515,8 @@ class Call:
     ended_at: Unix seconds when the call ended. latency, queued, first_token: seconds. cost: dollars that the answer cost when
     it was made; spent: dollars spent now (0 for a replay); None is unknown. source: model, exact or semantic.
     error: class name, None if it worked; error_message: one line. attempts: how often it was sent. truncated: as in `Completion`.
-    loading: seconds of `latency` that the server took to load the model, where it says so.
+    loading: seconds of `latency` that the server took to load the model, where it says so. role: "judge" or "scorer" of a call
+    that was made to score an answer. tool_calls: as in `Completion`.
     """
 
     call_id: str
@@ -561,6 +562,8 @@ class Call:
     warmup: bool = False
     scores: Mapping[str, float | None] = field(default_factory=dict)
     explanations: Mapping[str, str] = field(default_factory=dict)
+    role: str | None = None
+    tool_calls: Sequence[Mapping[str, Any]] = ()
 
 
 class Interval(NamedTuple):

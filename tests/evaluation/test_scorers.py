@@ -373,6 +373,13 @@ BUILT_IN = [
     scorers.regex("^ok$", ignore_case=True).named("is_ok"),
     scorers.json_schema(SCHEMA),
     scorers.token_f1(),
+    scorers.rouge_l(),
+    scorers.numeric(relative=0.1, take="first"),
+    scorers.regex_extract(r"(\w+)", take="first"),
+    scorers.json_fields(extra=True),
+    scorers.tool_calls(arguments="subset", partial=True),
+    scorers.length(max_words=3),
+    scorers.language("de"),
 ]
 
 
@@ -422,7 +429,7 @@ def test_the_spec_of_a_function_changes_with_its_source() -> None:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("exact_mach", r"no scorer 'exact_mach'. Did you mean 'exact_match'\? There are: contains, exact_match, "),
+        ("exact_mach", r"no scorer 'exact_mach'. Did you mean 'exact_match'\? There are: contains, embedding_similarity, "),
         ({"pattern": "x"}, "no scorer None. There are: "),
         ({"name": ["regex"]}, r"no scorer \['regex'\]"),
         ("regex", "scorer regex needs 'pattern'"),

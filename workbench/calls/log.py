@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CallLog"]
 
-_TYPES = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN", "Mapping": "JSON"}
+_TYPES = {
+    "str": "VARCHAR",
+    "float": "DOUBLE",
+    "int": "BIGINT",
+    "bool": "BOOLEAN",
+    "Mapping": "JSON",
+    "Sequence": "JSON",
+}
 
 
 def _columns() -> dict[str, str]:

@@ -58,7 +58,7 @@ def compare(
     data
         A data set: its name in datasets/, or a path to .jsonl, .csv or .parquet.
     scorer
-        A scorer's name; the first one decides. By default exact_match.
+        A scorer's name, or MODULE:FUNCTION of yours; the first one decides. By default exact_match.
     margin
         A difference of the deciding score that does not matter (default 0.05).
     repeats

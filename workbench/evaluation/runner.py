@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from workbench.errors import BadAnswerError, BadRequestError, CallError, Context
 from workbench.evaluation.folder import RunFolder, open_folder
 from workbench.evaluation.measurements import FRESH, REPLAYED, Measurements
 from workbench.evaluation.plan import Plan, request_for, seeded
+from workbench.evaluation.scorers.scorer import Answer
 from workbench.records import Call, Example, ModelInfo, Score, Variant
 from workbench.running.interrupt import on_interrupt
 from workbench.running.progress import Progress, Reporter, default_reporter
@@ -98,7 +99,7 @@ async def run_plan(
     what is there), and RunError if another process is running the same plan.
     """
     infos = {model: await client.describe(model) for model in plan.models}
-    plan = plan.resolved(infos)
+    plan = _bound(plan.resolved(infos), client)
     folder = open_folder(client.settings.runs, plan, fresh=fresh)
     lock = FileLock(str(folder.path / ".lock"))
     try:
@@ -117,6 +118,12 @@ async def run_plan(
         return Run(plan, runner.measurements, folder, stopped, runner.spent, runner.unscored, lost)
     finally:
         lock.release()
+
+
+def _bound(plan: Plan, client: Client) -> Plan:
+    """The plan with scorers that can ask models."""
+    scorers = tuple(scorer.bound(client) for scorer in plan.scorers)
+    return replace(plan, scorers=scorers, primary=scorers[plan.scorers.index(plan.primary)])
 
 
 def _lost(plan: Plan, client: Client) -> dict[str, int]:
@@ -167,7 +174,8 @@ class _Runner:
                 continue
             scores: dict[str, float | None] = {}
             if row["error"] is None:
-                found = await self._score(row["text"], self._example(row["example"]))
+                answer = Answer(row["text"], row.get("tool_calls") or ())
+                found = await self._score(answer, self._example(row["example"]))
                 scores = {name: score.value for name, score in found.items()}
             self.measurements.add(
                 row["variant"], row["example"], row["repeat"], state=REPLAYED, at=row["ended_at"], scores=scores,
@@ -282,7 +290,8 @@ class _Runner:
         try:
             outcome = await self._client.call(request)
             if outcome.completion is not None and not task.warmup:
-                for name, score in (await self._score(outcome.completion.text, example)).items():
+                answer = Answer(outcome.completion.text, outcome.completion.tool_calls)
+                for name, score in (await self._score(answer, example)).items():
                     scores[name] = score.value
                     if score.explanation:
                         explanations[name] = score.explanation

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 from workbench.errors import InputError
+from workbench.evaluation.scorers.limits import language, length
 from workbench.evaluation.scorers.matching import contains, exact_match, one_of_labels, regex
-from workbench.evaluation.scorers.overlap import token_f1
+from workbench.evaluation.scorers.meaning import embedding_similarity
+from workbench.evaluation.scorers.numbers import numeric, regex_extract
+from workbench.evaluation.scorers.overlap import rouge_l, token_f1
 from workbench.evaluation.scorers.scorer import Scorer
-from workbench.evaluation.scorers.structure import json_schema
+from workbench.evaluation.scorers.structure import json_fields, json_schema
+from workbench.evaluation.scorers.tools import tool_calls
 from workbench.evaluation.scorers.wording import short
 from workbench.evaluation.sources import near
 
-__all__ = ["as_scorer"]
+__all__ = ["as_scorer", "python"]
 
 
 def as_scorer(obj: object) -> Scorer:
     """The Scorer that `obj` means: a Scorer; a function of (text, example), sync or async; a built-in scorer's name,
-    such as "exact_match"; or a mapping of its name and arguments, such as {"name": "regex", "pattern": "^OK"}, where
-    "as" may give it another name. Raises InputError that says what is wrong.
+    such as "exact_match"; MODULE:FUNCTION, as in `python`; or a mapping of its name and arguments, such as {"name": "regex",
+    "pattern": "^OK"}, where "as" may give it another name. Raises InputError that says what is wrong.
     """
     if isinstance(obj, Scorer):
         return obj
     if isinstance(obj, str):
-        return _from_mapping({"name": obj})
+        return python(obj) if ":" in obj else _from_mapping({"name": obj})
     if isinstance(obj, Mapping):
         return _from_mapping(obj)
     if callable(obj):
@@ -37,6 +45,30 @@ def as_scorer(obj: object) -> Scorer:
     )
 
 
+def python(function: str) -> Scorer:
+    """The scorer that is a function of your own: MODULE:FUNCTION, called with (text, example), such as "checks:is_polite".
+
+    The module is looked for in the current folder too. It may also hold a Scorer. Importing it runs its code.
+    """
+    module_name, colon, name = function.partition(":") if isinstance(function, str) else ("", "", "")
+    if not (module_name and colon and name.isidentifier()):
+        raise InputError(f"python: function = {function!r} must be MODULE:FUNCTION, such as checks:is_polite.")
+    here = str(Path.cwd())
+    try:
+        if here not in sys.path:
+            sys.path.append(here)
+        importlib.invalidate_caches()
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise InputError(f"python: {module_name} cannot be imported: {type(error).__name__}: {error}.") from error
+    found = getattr(module, name, None)
+    if found is None:
+        known = [item for item in vars(module) if not item.startswith("_")]
+        raise InputError(f"python: {module_name} has no {name!r}.{near(name, known)}")
+    made = found if isinstance(found, Scorer) else _from_function(found)
+    return replace(made, spec={**made.spec, "name": "python", "function": function, "as": made.name})
+
+
 def _from_mapping(values: Mapping[str, Any]) -> Scorer:
     arguments = dict(values)
     name, other = arguments.pop("name", None), arguments.pop("as", None)
@@ -44,6 +76,8 @@ def _from_mapping(values: Mapping[str, Any]) -> Scorer:
         raise InputError(f"there is no scorer {name!r}.{near(str(name), _BUILT_IN)} There are: {', '.join(_BUILT_IN)}.")
     make = _BUILT_IN[name]
     parameters = inspect.signature(make).parameters
+    if name == "python":
+        arguments.pop("source_sha256", None)  # of a spec: what it was when the scores were made
     for key in arguments:
         if key not in parameters:
             takes = ", ".join(parameters) or "none"
@@ -52,7 +86,7 @@ def _from_mapping(values: Mapping[str, Any]) -> Scorer:
         if parameter.default is parameter.empty and key not in arguments:
             raise InputError(
                 f"scorer {name} needs {key!r}: in Python write {name}({key}=…), in a TOML file "
-                f'primary = {{ name = "{name}", {key} = … }}. A flag takes only scorers without arguments.'
+                f'primary = {{ name = "{name}", {key} = … }}. A flag takes only a name.'
             )
     scorer = make(**arguments)
     return scorer if other is None else scorer.named(other)
@@ -82,5 +116,11 @@ def _function_name(function: Any) -> str:
 
 _BUILT_IN: Mapping[str, Callable[..., Scorer]] = cast(
     "Mapping[str, Callable[..., Scorer]]",
-    {make.__name__: make for make in (contains, exact_match, json_schema, one_of_labels, regex, token_f1)},
-)
+    {
+        make.__name__: make
+        for make in (
+            contains, embedding_similarity, exact_match, json_fields, json_schema, language, length, numeric, one_of_labels,
+            python, regex, regex_extract, rouge_l, token_f1, tool_calls,
+        )
+    },
+)  # fmt: skip

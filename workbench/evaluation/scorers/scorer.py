@@ -6,15 +6,32 @@ import functools
 import hashlib
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from workbench.errors import InputError
 from workbench.evaluation.scorers.wording import short
 from workbench.records import Example, Score
 
-__all__ = ["Scorer", "built_in"]
+if TYPE_CHECKING:
+    from workbench.client import Client
+
+__all__ = ["Answer", "Scorer", "built_in", "model_scorer"]
+
+
+class Answer(str):
+    """The text of an answer, with the tool calls that came with it, as in `records.Completion`."""
+
+    __slots__ = ("tool_calls",)
+
+    tool_calls: tuple[Mapping[str, Any], ...]
+
+    def __new__(cls, text: str, tool_calls: Sequence[Mapping[str, Any]] = ()) -> Self:
+        """text, and each call in OpenAI's form."""
+        made = super().__new__(cls, text)
+        made.tool_calls = tuple(tool_calls)
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +41,8 @@ class Scorer:
     function: called with (text, example), sync or async; it gives True/False, a number, None (unscored), a Score, or
     (value, explanation). higher_is_better: whether more is better. binary: every score is 0 or 1; None lets the data
     decide. spec: what the scores were made by, as JSON can hold it; `as_scorer(spec)` makes a built-in scorer again.
-    needs_expected: examples without an expected answer stay unscored.
+    needs_expected: examples without an expected answer stay unscored. bind: for a scorer that asks a model, makes its function
+    from the client through which it asks; a comparison does so by itself (see `bound`).
     """
 
     name: str
@@ -33,6 +51,7 @@ class Scorer:
     binary: bool | None = None
     spec: Mapping[str, Any] = field(default_factory=dict)
     needs_expected: bool = False
+    bind: Callable[[Client], Callable[[str, Example], Any]] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -65,6 +84,10 @@ class Scorer:
     def named(self, name: str) -> Scorer:
         """The same under another name, so that two of a kind can stand in one table."""
         return replace(self, name=name, spec={**self.spec, "as": name})
+
+    def bound(self, client: Client) -> Scorer:
+        """The same, able to ask models through `client` (a workbench's `bench.client`); itself if it asks none."""
+        return self if self.bind is None else replace(self, function=self.bind(client), bind=None)
 
     async def _awaited(self, result: Awaitable[Any]) -> Score:
         try:
@@ -132,3 +155,20 @@ def built_in(
     """A scorer of this package. options: its arguments, of which `as_scorer` makes it again."""
     spec = {"name": name, **options}
     return Scorer(name, function, binary=binary, spec=spec, needs_expected=needs_expected)
+
+
+def model_scorer(
+    name: str,
+    bind: Callable[[Client], Callable[[str, Example], Any]],
+    options: Mapping[str, Any],
+    *,
+    binary: bool | None = False,
+    needs_expected: bool = False,
+) -> Scorer:
+    """A scorer of this package that asks a model, once it is bound to a client."""
+
+    def unbound(text: str, example: Example) -> Score:
+        return Score(None, f"{name} asks a model: outside of a comparison call scorer.bound(bench.client) first")
+
+    spec = {"name": name, **options}
+    return Scorer(name, unbound, binary=binary, spec=spec, needs_expected=needs_expected, bind=bind)
