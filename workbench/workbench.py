@@ -18,7 +18,7 @@ from workbench.cache.lookup import Meaning
 from workbench.cache.shadow import ShadowLog
 from workbench.calls import CallLog
 from workbench.client import Client
-from workbench.errors import CallError, DatasetError, InputError, StoreError
+from workbench.errors import CallError, DatasetError, InputError
 from workbench.online.experiments import Experiments
 from workbench.prompts import FilePrompts, git_author, render
 from workbench.records import (
@@ -37,6 +37,7 @@ from workbench.records import (
 )
 from workbench.releases import Releases, check_model
 from workbench.settings import Settings, load_settings
+from workbench.standing import Standings
 from workbench.stores.keyvalue import KeyValue
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from workbench.loadtest.plan import LoadPlan
     from workbench.loadtest.result import LoadTest
     from workbench.loadtest.store import LoadTests
-    from workbench.releases import ReleaseCheck, Standing
+    from workbench.releases import ReleaseCheck
     from workbench.running.progress import Reporter
     from workbench.serving import Runtime
     from workbench.serving.ollama import Ollama
@@ -98,8 +99,10 @@ class Workbench:
             self.settings.home,
             author=self.settings.author or git_author,
             describe=self._describe_now,
+            resolve=self.prompts.resolve,
         )
         self.experiments = Experiments(self.releases, self._release_kv)
+        self.standings = Standings(self.prompts, self.releases, self._release_kv)
 
     # -- one call -------------------------------------------------------------------------------------------------
 
@@ -185,7 +188,7 @@ class Workbench:
                 raise InputError("this takes a question or a prompt with its inputs, not both.")
             if raw:
                 raise InputError("raw is for a question: a prompt goes out raw if its kind is completion.")
-            found = prompt if isinstance(prompt, Prompt) else self.prompts.get(prompt)
+            found = self._prompt(prompt)
             (variant,) = self.variants([found], [model], sampling)
 
             def build(values: Mapping[str, object]) -> Request:
@@ -287,7 +290,7 @@ class Workbench:
         if isinstance(prompts, str) or isinstance(models, str):
             raise InputError("prompts= and models= take lists, such as prompts=['triage@1', 'triage@2'].")
         over = _params(params)
-        found = [prompt if isinstance(prompt, Prompt) else self.prompts.get(prompt) for prompt in prompts]
+        found = [self._prompt(prompt) for prompt in prompts]
         chosen = list(models) if models else [self.settings.model]
         for model in chosen:
             self.settings.endpoint(split_model(model)[0])
@@ -296,6 +299,10 @@ class Workbench:
             for m in chosen
             for p in found
         ]
+
+    def _prompt(self, prompt: str | Prompt) -> Prompt:
+        """A version with the text of all that it includes."""
+        return self.prompts.resolve(prompt if isinstance(prompt, Prompt) else self.prompts.get(prompt))
 
     def plan(
         self,
@@ -359,7 +366,9 @@ class Workbench:
 
         self._make_home()
         run = await run_plan(plan, self.client, fresh=fresh, progress=progress)
-        result = Comparison(run, status=await asyncio.to_thread(self._status, plan))
+        result = Comparison(
+            run, status=await asyncio.to_thread(self.standings.sentences, [v.prompt for v in plan.variants])
+        )
         result.save()
         return result
 
@@ -374,33 +383,6 @@ class Workbench:
             return 0
         rows = (row for row in folder.rows() if row["error"] is None and not row["warmup"])
         return len({(row["variant"], row["example"], row["repeat"]) for row in rows})
-
-    def _status(self, plan: Plan) -> dict[str, str]:
-        """What became of each prompt version, by digest: nothing is live without a release, whatever its labels say."""
-        found: dict[str, str] = {}
-        for prompt in {variant.prompt.digest: variant.prompt for variant in plan.variants}.values():
-            standings = self._standings(prompt.digest)
-            said = [f"{item.state} in {item.feature}" for item in standings or ()]
-            try:
-                labels = self.prompts.labels(prompt.name)
-            except InputError:
-                labels = {}
-            mine = sorted(label for label, version in labels.items() if version == prompt.version)
-            if mine:
-                said += ["not released"] * (standings == ()) + [f"labelled {', '.join(mine)}"]
-            if said:
-                found[prompt.digest] = ", ".join(dict.fromkeys(said))
-        return found
-
-    def _standings(self, prompt_digest: str) -> tuple[Standing, ...] | None:
-        """What became of a prompt's releases; None if the store cannot be asked. One that was never used is not begun."""
-        server = self._release_kv.server
-        if server is not None and not server.folder.is_dir():
-            return ()
-        try:
-            return self.releases.status_of(prompt_digest)
-        except StoreError:
-            return None
 
     # -- load tests -----------------------------------------------------------------------------------------------
 

@@ -16,8 +16,7 @@ import pytest
 
 import workbench.prompts
 from workbench.errors import PromptError
-from workbench.prompts import FilePrompts, draft
-from workbench.prompts.files import git_author
+from workbench.prompts import FilePrompts, draft, git_author
 
 
 def fresh(prompts: FilePrompts) -> FilePrompts:

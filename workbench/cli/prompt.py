@@ -5,60 +5,97 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 if TYPE_CHECKING:
-    from workbench.prompts import FilePrompts
+    from workbench.records import Prompt
+    from workbench.standing import PromptStatus
+    from workbench.workbench import Workbench
 
 __all__ = ["app"]
 
-app = App(name="prompt", help="List, show and create prompt versions.")
+app = App(
+    name="prompt", help="Prompt versions: list, show, create, compare, label, put away, and keep in step with Langfuse."
+)
 
-
-def _prompts() -> FilePrompts:
-    from workbench.workbench import Workbench
-
-    return Workbench().prompts
+_Json = Annotated[bool, Parameter(name="--json")]
+_Reason = Annotated[str, Parameter(alias="-m")]
 
 
 @app.command(name="list")
-def list_() -> None:
-    """List the prompts of this project with their latest version."""
+def list_(*, search: str | None = None, archived: bool = False, json_output: _Json = False) -> None:
+    """List the prompts of this project: latest version, labels, and what became of it (from the releases and the ledger).
+
+    Parameters
+    ----------
+    search
+        Only versions that hold these words, in name, text, labels, variables, author or message.
+    archived
+        With what is archived.
+    json_output
+        Print JSON.
+    """
+    bench = _bench()
+    if search is not None:
+        found = bench.prompts.search(search, archived=archived)
+        _print(json.dumps([vars_of(hit) for hit in found], indent=2) if json_output else str(found), raw=json_output)
+        return
+    prompts = [bench.prompts.versions(name)[-1] for name in bench.prompts.names()] if archived else bench.prompts.list()
+    rows = [_row(prompt, bench.standings.of(prompt)) for prompt in prompts]
+    if json_output:
+        print(json.dumps(rows, indent=2))
+        return
     import pandas as pd
 
     from workbench import tables
 
-    rows = [
-        {"prompt": p.ref, "kind": p.kind, "variables": ", ".join(p.variables), "author": p.author, "message": p.message}
-        for p in _prompts().list()
-    ]
+    for row in rows:
+        row.pop("digest")
     print(tables.to_text(pd.DataFrame(rows)) if rows else "No prompts yet: workbench prompt create NAME --text '…'")
 
 
+def _row(prompt: Prompt, status: PromptStatus) -> dict[str, str]:
+    return {
+        "prompt": prompt.ref, "kind": prompt.kind, "variables": ", ".join(prompt.variables),
+        "labels": ", ".join(status.labels), "status": status.state, "author": prompt.author, "message": prompt.message,
+        "digest": prompt.digest,
+    }  # fmt: skip
+
+
 @app.command
-def show(ref: str) -> None:
-    """Print a prompt version.
+def show(ref: str, *, resolved: bool = False, json_output: _Json = False) -> None:
+    """Print a prompt version and what became of it.
 
     Parameters
     ----------
     ref
         NAME, NAME@3 or NAME@label.
+    resolved
+        With the text of all that it includes.
+    json_output
+        Print JSON.
     """
-    from workbench.tables import clean_text
+    bench = _bench()
+    prompt = _get(bench, ref)
+    status = bench.standings.of(prompt)
+    if resolved:
+        prompt = bench.prompts.resolve(prompt)
+    if json_output:
+        from workbench.records import asdict_prompt
 
-    prompt = _prompts().get(ref)
+        print(json.dumps(asdict_prompt(prompt) | {"status": status.state, "labels": list(status.labels)}, indent=2))
+        return
     lines = [f"{prompt.ref}  ({prompt.kind}, {prompt.digest[:12]}, by {prompt.author}, {prompt.created_at})"]
-    if prompt.message:
-        lines.append(prompt.message)
+    lines += [prompt.message] if prompt.message else []
+    lines.append(f"status: {status.state}" + (f"; labels: {', '.join(status.labels)}" if status.labels else ""))
     if prompt.config:
-        lines.append(f"config: {json.dumps(dict(prompt.config))}")
+        lines.append(f"config: {json.dumps(dict(prompt.config), ensure_ascii=False)}")
     lines += ["", *(f"[{message.role}]\n{message.content}\n" for message in prompt.messages)]
     if prompt.text:
         lines.append(prompt.text)
-    # a prompt may come from elsewhere: its signs are shown, not obeyed
-    print(clean_text("\n".join(lines)))
+    _print("\n".join(lines))
 
 
 @app.command
@@ -108,5 +145,153 @@ def create(
     if not isinstance(table, dict):
         raise InputError("--params must be a JSON object, such as '{\"temperature\": 0}'.")
     chosen = Params.from_mapping(table, "--params").to_mapping()
-    prompt = _prompts().create(name, body, kind=kind, message=message, config={"params": chosen} if chosen else None)
-    print(prompt.ref)
+    config = {"params": chosen} if chosen else None
+    print(_bench().prompts.create(name, body, kind=kind, message=message, config=config).ref)
+
+
+@app.command
+def diff(before: str, after: str | None = None, *, html: Path | None = None) -> int:
+    """Show which words differ between two versions, and what else. Exit code 1 if they differ.
+
+    Parameters
+    ----------
+    before
+        NAME@2, NAME@label or NAME.
+    after
+        The other one; by default the latest version of the same prompt.
+    html
+        Write a page to this file.
+    """
+    from workbench.errors import InputError
+    from workbench.prompts import PromptDiff, parse_ref
+
+    bench = _bench()
+    after = after or parse_ref(before).name
+    found = PromptDiff(_get(bench, before), _get(bench, after))
+    if html is None:
+        print(found.to_text(colour=sys.stdout.isatty()))
+        return 1 if found else 0
+    try:
+        html.write_text(found.to_html(), "utf-8")
+    except OSError as error:
+        raise InputError(f"--html {html}: {error.strerror or error}") from None
+    _print(f"{html} is written")
+    return 1 if found else 0
+
+
+@app.command
+def label(
+    ref: str,
+    label: str,
+    *,
+    reason: _Reason,
+    because: Literal["comparison", "incident", "decision"] | None = None,
+    evidence: str = "",
+) -> None:
+    """Put a label on a version. It is a bookmark: only a release makes something live.
+
+    Parameters
+    ----------
+    ref
+        NAME@2, NAME@label or NAME (the latest).
+    label
+        Such as candidate.
+    reason
+        Why; the history shows it.
+    because
+        The reason's name, which a protected label needs.
+    evidence
+        What justified it, such as the id of a comparison.
+    """
+    bench = _bench()
+    before = bench.prompts.labels(bench.prompts.get(ref).name).get(label)
+    prompt = bench.prompts.label(ref, label, reason=reason, because=because, evidence=evidence)
+    said = "it stood there already" if before == prompt.version else "new" if before is None else f"it was on {before}"
+    _print(f"{label}: {prompt.ref} ({said})")
+
+
+@app.command
+def protect(label: str, *, reason: _Reason, prompt: str | None = None, off: bool = False) -> None:
+    """Let a label move only for a named reason (`label --because`).
+
+    Parameters
+    ----------
+    label
+        Such as production.
+    reason
+        Why; the history shows it.
+    prompt
+        Only of this prompt; by default of all.
+    off
+        End the protection.
+    """
+    _bench().prompts.protect(label, reason=reason, name=prompt, on=not off)
+    _print(f"{label} of {prompt or 'all prompts'}: {'no longer protected' if off else 'protected'}")
+
+
+@app.command
+def history(name: str, *, json_output: _Json = False) -> None:
+    """Show all that happened to a prompt: versions, labels, what was put away, and where it was released.
+
+    Parameters
+    ----------
+    name
+        The prompt's name.
+    json_output
+        Print JSON.
+    """
+    bench = _bench()
+    found = bench.prompts.history(name)
+    if json_output:
+        print(json.dumps([vars_of(row) for row in found], indent=2))
+        return
+    print(found)
+    for prompt in bench.prompts.versions(name):
+        _print(f"{prompt.ref}: {bench.standings.of(prompt).state}")
+
+
+@app.command
+def archive(ref: str, *, reason: _Reason, restore: bool = False) -> None:
+    """Put a version away: it is not listed and nobody's latest, and can still be read by its number.
+
+    Parameters
+    ----------
+    ref
+        NAME@2, or NAME for all versions.
+    reason
+        Why; the history shows it.
+    restore
+        Take it back.
+    """
+    bench = _bench()
+    done = (bench.prompts.restore if restore else bench.prompts.archive)(ref, reason=reason)
+    name, what = ref.partition("@")[0], "restored" if restore else "archived"
+    _print(f"{what}: {', '.join(f'{name}@{number}' for number in done)}" if done else f"{ref} was {what} already")
+    for number in () if restore else done:
+        state = bench.standings.of(bench.prompts.get(f"{name}@{number}"))
+        if any(item.state == "active" for item in state.standings or ()):
+            _print(f"{name}@{number} goes on being live ({state.state}): releases hold a copy of it")
+
+
+def _bench() -> Workbench:
+    from workbench.workbench import Workbench
+
+    return Workbench()
+
+
+def _get(bench: Workbench, ref: str) -> Prompt:
+    return bench.prompts.get(ref)
+
+
+def vars_of(item: Any) -> dict[str, Any]:
+    """A record's fields, for JSON."""
+    from dataclasses import asdict
+
+    return asdict(item)
+
+
+def _print(text: str, *, raw: bool = False) -> None:
+    """What others have written is shown, not obeyed."""
+    from workbench.tables import clean_text
+
+    print(text if raw else clean_text(text))

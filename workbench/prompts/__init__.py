@@ -1,12 +1,17 @@
-"""Prompts: immutable versions in readable files, references to them, and templates that say what is missing."""
+"""Prompts: immutable versions in readable files or Langfuse, references to them, templates that say what is missing."""
 
+from workbench.prompts.author import git_author
 from workbench.prompts.base import LabelEvent, PromptReader, PromptRef, compute_digest, draft, parse_ref
-from workbench.prompts.files import FilePrompts, git_author
+from workbench.prompts.diff import PromptDiff
+from workbench.prompts.files import FilePrompts
+from workbench.prompts.history import PromptHistory
 from workbench.prompts.template import Rendered, render, variables_of
 
 __all__ = [
     "FilePrompts",
     "LabelEvent",
+    "PromptDiff",
+    "PromptHistory",
     "PromptReader",
     "PromptRef",
     "Rendered",

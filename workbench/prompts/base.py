@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, Protocol, cast, get_args, runtime_checkable
 
 from workbench.errors import InputError, PromptError
-from workbench.prompts.template import variables_of
+from workbench.prompts.template import PLACEHOLDER, ROLES, Rendered, variables_in, variables_of
 from workbench.records import Message, Params, Prompt, PromptKind, check_name, digest
 
 __all__ = [
     "LATEST",
-    "ROLES",
+    "RESERVED",
     "LabelEvent",
     "PromptReader",
     "PromptRef",
@@ -32,12 +32,10 @@ __all__ = [
     "parse_version",
     "ranges",
     "unix_newlines",
-    "variables_in",
 ]
 
 LATEST = "latest"
-ROLES = ("system", "developer", "user", "assistant", "tool")
-
+RESERVED = "workbench"  # the field of a config that carries kind and digest where the place has none for them
 _KINDS: tuple[str, ...] = get_args(PromptKind)
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _MARKER = re.compile(r"(\\*)=== ([a-z]+) ===")
@@ -57,9 +55,19 @@ class PromptReader(Protocol):
     def versions(self, name: str) -> tuple[Prompt, ...]:
         """All versions of one prompt, oldest first."""
 
+    def labels(self, name: str) -> dict[str, int]:
+        """Which version each label stands on now, by label; `latest` is not listed."""
+
+    def resolve(self, prompt: Prompt) -> Prompt:
+        """`prompt` with the text of all that it includes."""
+
+    def render(self, ref: str | Prompt, values: Mapping[str, object], *, exact: bool = True) -> Rendered:
+        """A version with its includes and `values` filled in."""
+
 
 class LabelEvent(NamedTuple):
-    """One move of a label. `came_from`: the version it stood on before, None for a new label."""
+    """One move of a label. `came_from`: the version it stood on before, None for a new label. evidence: such as the id of the
+    comparison that justified it. because: the reason's name, where the label is protected."""
 
     at: str
     label: str
@@ -67,6 +75,8 @@ class LabelEvent(NamedTuple):
     to: int
     by: str
     reason: str
+    evidence: str = ""
+    because: str = ""
 
 
 class PromptRef(NamedTuple):
@@ -131,11 +141,6 @@ def compute_digest(kind: PromptKind, text: str, messages: Iterable[Message], con
         raise PromptError(f"This prompt cannot be identified. Its text or config is not plain: {error}") from None
 
 
-def variables_in(text: str, messages: Iterable[Message]) -> tuple[str, ...]:
-    """The variables of a text or of a chat's messages, each once, in order of appearance."""
-    return tuple(dict.fromkeys(name for part in (text, *(m.content for m in messages)) for name in variables_of(part)))
-
-
 def unix_newlines(text: str) -> str:
     r"""`text` with `\r\n` and `\r` as `\n`: git may swap them on the way, and identity must survive that."""
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
@@ -156,9 +161,9 @@ def chat_messages(text: str) -> tuple[Message, ...]:
     for line in text.split("\n"):
         marker = _MARKER.fullmatch(line)
         if marker and not marker[1]:
-            if marker[2] not in ROLES:
+            if marker[2] not in (*ROLES, PLACEHOLDER):
                 raise PromptError(
-                    f"the line {line!r} names no role; there are {', '.join(ROLES)}. Content is \\{line}."
+                    f"the line {line!r} names no role; there are {', '.join(ROLES)} and {PLACEHOLDER}. Content is \\{line}."
                 )
             turns.append((marker[2], []))
         elif turns:
@@ -257,7 +262,7 @@ def draft(
     r"""A checked prompt that is kept nowhere yet: version 0, with digest and variables.
 
     content: text (kind `text` unless `completion` is asked for), or messages (kind `chat`) as Message or
-    {"role": …, "content": …}. Line ends become `\n`. Raises PromptError for what cannot be a prompt.
+    {"role": …, "content": …}; {"type": "placeholder", "name": …} is where messages go in later. Line ends become `\n`. Raises PromptError for what cannot be a prompt.
     """
     check_prompt_name(name)
     chat = not isinstance(content, str)
@@ -280,6 +285,13 @@ def draft(
             f"{name}: config is {config!r:.60}; it takes a dict such as {{'params': {{'temperature': 0}}}}."
         )
     known = dict(config or {})
+    if RESERVED in known:
+        raise PromptError(f"{name}: config[{RESERVED!r}] is the workbench's own: choose another name for it.")
+    clash = {item.content for item in messages if item.role == PLACEHOLDER} & {
+        variable for item in messages if item.role != PLACEHOLDER for variable in variables_of(item.content)
+    }
+    if clash:
+        raise PromptError(f"{name}: {min(clash)} is a placeholder and a variable: give one of them another name.")
     fingerprint = compute_digest(kind, text, messages, known)
     if known.get("params") is not None:
         try:
@@ -295,6 +307,8 @@ def _message(name: str, number: int, item: object) -> Message:
     where = f"{name}: message {number}"
     if isinstance(item, Mapping):
         fields = cast("Mapping[str, object]", item)
+        if fields.get("type") == PLACEHOLDER and set(fields) == {"type", "name"}:
+            fields = {"role": PLACEHOLDER, "content": fields["name"]}
         if set(fields) != {"role", "content"}:
             raise PromptError(f"{where} has the fields {sorted(map(str, fields))}; it takes 'role' and 'content'.")
         role, content = fields["role"], fields["content"]
@@ -302,10 +316,12 @@ def _message(name: str, number: int, item: object) -> Message:
         role, content = item.role, item.content
     else:
         raise PromptError(f"{where} is {item!r:.60}; write {{'role': 'user', 'content': '…'}}.")
-    if role not in ROLES:
+    if role not in (*ROLES, PLACEHOLDER):
         raise PromptError(f"{where} has the role {role!r}; there are {', '.join(ROLES)}.")
     if not isinstance(content, str):
         raise PromptError(f"{where} has content of type {type(content).__name__}; it takes text.")
+    if role == PLACEHOLDER and variables_of(f"{{{{{content}}}}}") != (content,):
+        raise PromptError(f"{where} is a placeholder called {content!r}: use letters, digits and '_', and begin with no digit.")
     return Message(role, unix_newlines(content))
 
 

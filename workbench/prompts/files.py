@@ -8,24 +8,19 @@
     Sentiment:
 
 In a chat each message begins with a line `=== role ===`; a line of content that looks like one has a backslash before
-it. `FOLDER/NAME/events.jsonl` is the trail of labels, one JSON line a move, only ever appended to.
+it. What happens to versions and labels is in the ledger (see `ledger`).
 
-No locks: a version appears whole, under a number that nobody else can have taken (see `_publish`).
+No locks: a version appears whole, under a number that nobody else can have taken (see `publishing`).
 """
 
 from __future__ import annotations
 
 import copy
-import errno
-import getpass
 import html
-import json
 import os
 import re
 import secrets
 import shlex
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import PromptError, PromptNotFoundError
+from workbench.prompts.author import git_author
 from workbench.prompts.base import (
     LATEST,
     LabelEvent,
@@ -47,32 +43,20 @@ from workbench.prompts.base import (
     parse_version,
     ranges,
 )
+from workbench.prompts.diff import PromptDiff
+from workbench.prompts.history import PromptHistory
+from workbench.prompts.includes import Resolving, pin
+from workbench.prompts.ledger import EntryKind, Ledger, check_because, said
+from workbench.prompts.publishing import publish
+from workbench.prompts.search import SearchResult, search
 from workbench.records import Message, Prompt, PromptKind
 
 __all__ = ["FilePrompts", "git_author"]
 
 _VERSION_FILE = re.compile(r"([1-9][0-9]{0,8})\.md")
-_EVENTS = "events.jsonl"
-# What file systems without hard links answer: FAT, exFAT, many network and FUSE mounts.
-_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 
 
-def git_author() -> str:
-    """Who is at the keyboard: git's user.name (GIT_AUTHOR_NAME first), else the login, else `unknown`."""
-    name = os.environ.get("GIT_AUTHOR_NAME", "")
-    git = shutil.which("git")
-    if not name and git:
-        asked = subprocess.run([git, "config", "user.name"], capture_output=True, check=False)  # noqa: S603
-        name = asked.stdout.decode(errors="replace")
-    if not name.strip():
-        try:
-            name = getpass.getuser()
-        except (KeyError, OSError):
-            name = "unknown"
-    return name.strip()
-
-
-class FilePrompts:
+class FilePrompts(Resolving):
     """The prompts in one folder. It satisfies PromptReader, and creates and labels as well.
 
     Safe for many processes and threads at once. The folder is made by the first `create`.
@@ -89,14 +73,20 @@ class FilePrompts:
         self.folder = Path(folder)
         self._author = author
         self._clock = clock
+        self.ledger = Ledger(self.folder, clock)
         self._parsed: dict[Path, tuple[tuple[int, int], Prompt]] = {}
 
     def __repr__(self) -> str:
         return f"FilePrompts({str(self.folder)!r}): {', '.join(self._names()) or 'no prompts yet'}"
 
     def list(self) -> tuple[Prompt, ...]:
-        """The latest version of every prompt, by name."""
-        return tuple(self._load(name, self._numbers(name)[-1]) for name in self._names())
+        """The latest version of every prompt, by name. What is archived is left out."""
+        kept = ((name, self._kept(name)) for name in self._names())
+        return tuple(self._load(name, numbers[-1]) for name, numbers in kept if numbers)
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all prompts, archived ones too."""
+        return self._names()
 
     def get(self, ref: str) -> Prompt:
         """The version that `name` (the latest), `name@3` or `name@label` stands for.
@@ -122,10 +112,15 @@ class FilePrompts:
     ) -> Prompt:
         """A new immutable version with the next number, or the version that has this kind, content and config already.
 
-        content: text (kind `text`; `completion` if asked for), or messages (kind `chat`). message: what changed and
-        why. parent: the reference it was made from, the latest version if None.
+        content: text (kind `text`; `completion` if asked for), or messages (kind `chat`). Includes are pinned. message: what
+        changed and why. parent: the reference it was made from, the latest version if None.
         """
         prompt = draft(name, content, kind=kind, config=config)
+        pinned = pin(prompt, self.get, self.find)
+        if pinned != prompt:
+            body = pinned.messages if pinned.kind == "chat" else pinned.text
+            prompt = draft(name, body, kind=pinned.kind, config=pinned.config)
+            self.resolve(prompt)  # says what is wrong before there is a version
         numbers = self._numbers(name)
         known = self._same(prompt, numbers)
         if known is not None:
@@ -136,8 +131,8 @@ class FilePrompts:
         elif numbers:
             parent = f"{name}@{numbers[-1]}"
         created = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        prompt = replace(prompt, author=author or self._who(), message=message, parent=parent, created_at=created)
-        raw = dump_version(prompt)
+        prompt = replace(prompt, author=author or self.who(), message=message, parent=parent, created_at=created)
+        raw = dump_version(self.with_variables(prompt))
         if parse_version(raw, name, 0) != prompt:
             raise PromptError(
                 f"{name}: this prompt would not come back from its file as it went in. Look for control characters in "
@@ -168,42 +163,118 @@ class FilePrompts:
             parent=f"{name}@{number}",
         )
 
-    def label(self, ref: str, label: str, *, reason: str, by: str | None = None) -> Prompt:
-        """Put `label` on the version that `ref` stands for, and write down who, when and why.
+    def label(
+        self,
+        ref: str,
+        label: str,
+        *,
+        reason: str,
+        by: str | None = None,
+        evidence: str = "",
+        because: str | None = None,
+    ) -> Prompt:
+        """Put `label` on the version that `ref` stands for, and write down who, when, why, from where, and what justified it.
 
-        Nothing is written if it stands there already. A label is a bookmark: it makes nothing live.
+        Nothing is written if it stands there already. A label is a bookmark: it makes nothing live. evidence: such as a
+        comparison's id. because: the reason's name, which a protected label needs (see `ledger.BECAUSE`).
         """
         check_label(label)
-        if not reason.strip():
-            raise PromptError(f"label {label!r} on {ref}: say why, in `reason`. It is what people ask later.")
+        reason = said(reason, f"label {label!r} on {ref}")
         prompt = self.get(ref)
-        past = self.events(prompt.name)
-        stood = _replay(past).get(label)
+        stood = self.ledger.labels(prompt.name).get(label)
         if stood == prompt.version:
             return prompt
-        now = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="microseconds")
-        # Events are replayed by time, since a git merge mixes lines: a clock that lags must not undo this move.
-        now = max([now, *(event.at for event in past)])
-        fields = {"at": now, "event": "label", "label": label, "from": stood, "to": prompt.version}
-        self._append(prompt.name, {**fields, "by": by or self._who(), "reason": reason})
+        if prompt.version in self.ledger.archived(prompt.name):
+            raise PromptError(f"{prompt.ref} is archived: restore it before you put {label!r} on it.")
+        if because is not None or label in self.ledger.protected(prompt.name):
+            because = check_because(label, prompt.ref, because, evidence)
+        fields: dict[str, object] = {"label": label, "from": stood, "to": prompt.version}
+        fields |= {key: value for key, value in (("evidence", evidence), ("because", because)) if value}
+        self.ledger.write(prompt.name, "label", fields, by=by or self.who(), reason=reason)
         return prompt
 
     def labels(self, name: str) -> dict[str, int]:
         """Which version each label stands on now, by label. `latest` is not listed: it is the highest version."""
         self._known_numbers(check_prompt_name(name))
-        return _replay(self.events(name))
+        return self.ledger.labels(name)
 
     def events(self, name: str) -> tuple[LabelEvent, ...]:
         """Every move of a label of this prompt, oldest first."""
-        path = self.folder / check_prompt_name(name) / _EVENTS
-        if not path.exists():
-            return ()
-        lines = path.read_bytes().split(b"\n")
-        found = (_event(path, number, line.strip()) for number, line in enumerate(lines, 1) if line.strip())
-        return tuple(sorted((item for item in found if item), key=lambda item: item.at))
+        return self.ledger.moves(check_prompt_name(name))
 
-    def _who(self) -> str:
+    def protect(self, label: str, *, reason: str, name: str | None = None, by: str | None = None, on: bool = True) -> None:
+        """From now on this label moves only for a named reason, in all prompts or in the one called `name`. on: False ends it."""
+        check_label(label)
+        reason = said(reason, f"protection of the label {label!r}")
+        if name is not None:
+            self._known_numbers(check_prompt_name(name))
+        kind: EntryKind = "protect" if on else "unprotect"
+        self.ledger.write(name, kind, {"label": label}, by=by or self.who(), reason=reason)
+
+    def archive(self, ref: str, *, reason: str, by: str | None = None) -> tuple[int, ...]:
+        """Put a version away, or all of a prompt where `ref` is its name; the numbers that were.
+
+        What is archived is not listed and is nobody's latest; by its number it can still be read, as results refer to it.
+        """
+        reason = said(reason, f"archive {ref}")
+        name, numbers = self._meant(ref)
+        held = {number: label for label, number in self.labels(name).items() if label in self.ledger.protected(name)}
+        for number in numbers:
+            if number in held:
+                raise PromptError(f"{name}@{number} has the protected label {held[number]!r}: move that one first.")
+        away = self.ledger.archived(name)
+        done = tuple(number for number in numbers if number not in away)
+        for number in done:
+            self.ledger.write(name, "archive", {"version": number}, by=by or self.who(), reason=reason)
+        return done
+
+    def restore(self, ref: str, *, reason: str, by: str | None = None) -> tuple[int, ...]:
+        """Take back what was archived; the numbers that are back."""
+        reason = said(reason, f"restore {ref}")
+        name, numbers = self._meant(ref)
+        away = self.ledger.archived(name)
+        done = tuple(number for number in numbers if number in away)
+        for number in done:
+            self.ledger.write(name, "restore", {"version": number}, by=by or self.who(), reason=reason)
+        return done
+
+    def archived(self, name: str) -> frozenset[int]:
+        """The versions of a prompt that are put away."""
+        return self.ledger.archived(check_prompt_name(name))
+
+    def history(self, name: str) -> PromptHistory:
+        """All that happened to a prompt: versions, labels, what was archived; with protections of labels in all prompts."""
+        return PromptHistory.of(name, self.versions(name), [*self.ledger.read(name), *self.ledger.read(None)])
+
+    def diff(self, before: str | Prompt, after: str | Prompt) -> PromptDiff:
+        """What is different between two versions, word by word; a reference, or a prompt from wherever it is kept."""
+        return PromptDiff(*(self.get(item) if isinstance(item, str) else item for item in (before, after)))
+
+    def search(self, text: str, *, archived: bool = False) -> SearchResult:
+        """All versions that hold every word of `text` in name, text, labels, variables, author or message."""
+        found: list[Prompt] = []
+        labels: dict[str, list[str]] = {}
+        for name in self._names():
+            away = frozenset() if archived else self.ledger.archived(name)
+            found += [prompt for prompt in self.versions(name) if prompt.version not in away]
+            for label, number in self.ledger.labels(name).items():
+                labels.setdefault(f"{name}@{number}", []).append(label)
+        return search(text, found, labels)
+
+    def who(self) -> str:
+        """Who is named where nobody else is."""
         return self._author if isinstance(self._author, str) else self._author()
+
+    def _kept(self, name: str) -> tuple[int, ...]:
+        """The numbers that are not archived."""
+        away = self.ledger.archived(name)
+        return tuple(number for number in self._numbers(name) if number not in away)
+
+    def _meant(self, ref: str) -> tuple[str, Sequence[int]]:
+        if "@" in ref:
+            name, number = self._resolve(ref)
+            return name, (number,)
+        return ref, self._known_numbers(check_prompt_name(ref))
 
     def _names(self) -> tuple[str, ...]:
         try:
@@ -235,7 +306,7 @@ class FilePrompts:
         )
 
     def _labelled(self, name: str, label: str, numbers: Sequence[int]) -> int:
-        labels = _replay(self.events(name))
+        labels = self.ledger.labels(name)
         if label not in labels:
             meant = re.fullmatch(r"v?\.?([0-9]+)", label)
             hint = f" Did you mean {name}@{int(meant[1])}?" if meant else near_matches(label, [*labels, LATEST])
@@ -250,11 +321,19 @@ class FilePrompts:
             )
         return labels[label]
 
+    def _latest(self, name: str, numbers: Sequence[int]) -> int:
+        kept = self._kept(name)
+        if not kept:
+            raise PromptNotFoundError(
+                f"{name} is archived: name a version ({ranges(numbers)}), or take it back with restore({name!r}, reason='…')."
+            )
+        return kept[-1]
+
     def _resolve(self, ref: str) -> tuple[str, int]:
         name, number, label = parse_ref(ref)
         numbers = self._known_numbers(name)
         if number is None:
-            number = numbers[-1] if label == LATEST else self._labelled(name, label or "", numbers)
+            number = self._latest(name, numbers) if label == LATEST else self._labelled(name, label or "", numbers)
         elif number not in numbers:
             raise PromptNotFoundError(f"{name} has no version {number}; it has {ranges(numbers)}.")
         return name, number
@@ -270,7 +349,7 @@ class FilePrompts:
         if known is None or known[0] != stamp:
             known = (stamp, self._checked(name, number))
             self._parsed[path] = known
-        prompt = known[1]
+        prompt = self.with_variables(known[1])
         # The caller gets a config of its own, so that nothing done to it reaches the next reader.
         return replace(prompt, config=copy.deepcopy(prompt.config)) if prompt.config else prompt
 
@@ -341,20 +420,10 @@ class FilePrompts:
                 if known is not None:
                     return known
                 number = max([number, *numbers]) + 1
-                if _publish(temporary, self._path(prompt.name, number)):
+                if publish(temporary, self._path(prompt.name, number)):
                     return self._load(prompt.name, number)
         finally:
             temporary.unlink(missing_ok=True)
-
-    def _append(self, name: str, event: Mapping[str, object]) -> None:
-        path = self.folder / name / _EVENTS
-        line = json.dumps(event, ensure_ascii=False).encode() + b"\n"
-        with path.open("a+b", buffering=0) as file:
-            if file.seek(0, os.SEEK_END) > 0:
-                file.seek(-1, os.SEEK_END)
-                line = line if file.read(1) == b"\n" else b"\n" + line
-            if file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, "the label was not moved: the event could not be written whole", str(path))
 
     def _repr_html_(self) -> str:
         rows = "".join(self._row(name) for name in self._names())
@@ -374,59 +443,8 @@ class FilePrompts:
         return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
-def _publish(temporary: Path, target: Path) -> bool:
-    """Give a whole file its final name; False if the name is taken. A hard link is both in one step."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        return _publish_without_links(temporary, target)
-    return True
-
-
-def _publish_without_links(temporary: Path, target: Path) -> bool:
-    """The same by a claim: who makes `.N.md.claim` may rename to `N.md`. A claim left by a crash costs one number."""
-    claim = target.with_name(f".{target.name}.claim")
-    try:
-        claim.open("xb").close()
-    except FileExistsError:
-        return False
-    try:
-        if target.exists():
-            return False
-        temporary.rename(target)
-        return True
-    finally:
-        claim.unlink()
-
-
 def _restore(path: Path) -> str:
     return f"git checkout HEAD -- {shlex.quote(str(path))}"
-
-
-def _event(path: Path, number: int, line: bytes) -> LabelEvent | None:
-    """One line of the trail; None for another kind of event, and a line that a crash cut off, which never counted."""
-    if line.startswith(b"{") and not line.endswith(b"}"):
-        return None
-    try:
-        fields = json.loads(line)
-        if fields["event"] != "label":
-            return None
-        stood = None if fields["from"] is None else int(fields["from"])
-        at, label, by, reason = (str(fields[key]) for key in ("at", "label", "by", "reason"))
-        return LabelEvent(at, label, stood, int(fields["to"]), by, reason)
-    except (ValueError, KeyError, TypeError) as error:
-        raise PromptError(
-            f"{path}, line {number}, is no event ({type(error).__name__}: {error}). If these are git's conflict "
-            "markers, take only those lines away and keep both sides; otherwise restore the file with git."
-        ) from None
-
-
-def _replay(events: Iterable[LabelEvent]) -> dict[str, int]:
-    return dict(sorted({event.label: event.to for event in events}.items()))
 
 
 def _is_name(name: str) -> bool:

@@ -2,7 +2,10 @@ r"""`{{variable}}` templates: what a prompt needs, and a prompt with its values 
 
 A variable is `{{name}}`, with optional spaces inside the braces; a name is a letter or `_`, then letters, digits and
 `_` (ASCII). `\{{name}}` is the text `{{name}}`; in front of a variable two backslashes are one backslash, so
-`\\{{name}}` is a backslash and the value. Every other brace is text: JSON examples need no escaping.
+`\\{{name}}` is a backslash and the value. `{{> name}}` is an include (see `includes`), and `\{{> name}}` that text. Every
+other brace is text: JSON examples need no escaping.
+
+A message with the role `placeholder` holds a name instead of content: the messages of that value go in its place.
 
 Values are put in once and never looked at again, so a value that holds `{{name}}` stays as it is.
 """
@@ -11,16 +14,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from workbench.errors import PromptError
 from workbench.records import Message, Prompt
 
-__all__ = ["Rendered", "render", "variables_of"]
+__all__ = ["PLACEHOLDER", "ROLES", "TAG", "Rendered", "render", "variables_in", "variables_of"]
 
-_VARIABLE = re.compile(r"(\\*)\{\{[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*\}\}")
+PLACEHOLDER = "placeholder"
+ROLES = ("system", "developer", "user", "assistant", "tool")
+TAG = re.compile(r"(\\*)\{\{(?:[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*|(>[^{}\n]*))\}\}")
+"""Backslashes before it, then the name of a variable or the body of an include."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MISSING = object()
 
@@ -39,29 +46,44 @@ class Rendered(NamedTuple):
 class _Plan(NamedTuple):
     """A compiled prompt: its variables in order of appearance, and a %-format for each message (role, format).
 
-    One C call fills a format, which is the fastest that Python offers; see `_format_of` for why it is safe.
+    One C call fills a format, which is the fastest that Python offers; see `_format_of` for why it is safe. slots: the names
+    that are placeholders; in `formats` theirs has this role, and the name in place of a format.
     """
 
     names: tuple[str, ...]
     formats: tuple[tuple[str, str], ...]
+    slots: frozenset[str]
 
 
 def variables_of(text: str) -> tuple[str, ...]:
     """The variables of `text`, each once, in order of appearance."""
-    return tuple(dict.fromkeys(match[2] for match in _VARIABLE.finditer(text) if len(match[1]) % 2 == 0))
+    found = (match for match in TAG.finditer(text) if match[2] is not None and len(match[1]) % 2 == 0)
+    return tuple(dict.fromkeys(match[2] for match in found))
+
+
+def variables_in(text: str, messages: Iterable[Message]) -> tuple[str, ...]:
+    """The variables and placeholders of a text or of a chat's messages, each once, in order of appearance."""
+    names = dict.fromkeys(variables_of(text))
+    for item in messages:
+        names |= dict.fromkeys([item.content] if item.role == PLACEHOLDER else variables_of(item.content))
+    return tuple(names)
 
 
 def render(prompt: Prompt, values: Mapping[str, object], *, exact: bool = True) -> Rendered:
     """`prompt` with `values` filled in: kind text as one user message, chat as its messages, completion as raw text.
 
     Text goes in as it is; numbers, true/false, None, lists and dicts go in as JSON (`1`, `true`, `null`, `["a", 1]`).
+    A placeholder takes a list of messages, each a Message or {"role": …, "content": …}; an empty one is fine.
     A missing value is a PromptError; so is one that the prompt does not use, unless `exact` is False.
     """
     plan = _compile(prompt.kind, prompt.text, prompt.messages)
     texts: dict[str, str] = {}
+    turns: dict[str, tuple[Message, ...]] = {}
     for name in plan.names:
         value = values.get(name, _MISSING)
-        if type(value) is str:
+        if name in plan.slots and value is not _MISSING:
+            turns[name] = _turns(prompt, name, value)
+        elif type(value) is str:
             texts[name] = value
         elif value is _MISSING:
             raise _mismatch(prompt, plan.names, values, exact)
@@ -71,28 +93,61 @@ def render(prompt: Prompt, values: Mapping[str, object], *, exact: bool = True) 
         raise _mismatch(prompt, plan.names, values, exact)
     if prompt.kind == "completion":
         return Rendered("completion", (), plan.formats[0][1] % texts)
-    return Rendered("chat", tuple([Message(role, text % texts) for role, text in plan.formats]), "")
+    if not plan.slots:
+        return Rendered("chat", tuple([Message(role, text % texts) for role, text in plan.formats]), "")
+    filled: list[Message] = []
+    for role, text in plan.formats:
+        filled += turns[text] if role == PLACEHOLDER else [Message(role, text % texts)]
+    if not filled:
+        raise PromptError(f"{_title(prompt)}: with empty placeholders there is no message left to send.")
+    return Rendered("chat", tuple(filled), "")
 
 
 @lru_cache(maxsize=512)
 def _compile(kind: str, text: str, messages: tuple[Message, ...]) -> _Plan:
-    parts = [(item.role, item.content) for item in messages] if kind == "chat" else [("user", text)]
-    names = dict.fromkeys(name for _, content in parts for name in variables_of(content))
-    return _Plan(tuple(names), tuple((role, _format_of(content)) for role, content in parts))
+    turns = messages if kind == "chat" else (Message("user", text),)
+    slots = frozenset(item.content for item in turns if item.role == PLACEHOLDER)
+    formats = ((item.role, item.content if item.role == PLACEHOLDER else _format_of(item.content)) for item in turns)
+    return _Plan(variables_in("", turns), tuple(formats), slots)
 
 
 def _format_of(text: str) -> str:
     """`text` as a %-format. Safe because every `%` of the text is doubled and names hold no parenthesis."""
     pieces: list[str] = []
     end = 0
-    for match in _VARIABLE.finditer(text):
-        slashes, name = match.groups()
+    for match in TAG.finditer(text):
+        slashes, name, include = match.groups()
         pieces.append(text[end : match.start()].replace("%", "%%"))
-        pieces.append("\\" * (len(slashes) // 2))
-        pieces.append(match[0][len(slashes) :] if len(slashes) % 2 else f"%({name})s")
         end = match.end()
+        if include is None:
+            pieces.append("\\" * (len(slashes) // 2))
+            pieces.append(match[0][len(slashes) :] if len(slashes) % 2 else f"%({name})s")
+        elif slashes:
+            pieces.append(match[0][1:].replace("%", "%%"))
+        else:
+            raise PromptError(
+                f"this prompt still has the include {match[0]}: fill it in with the `resolve` of the place it is kept in, or "
+                "render it there: bench.prompts.render(ref, values)."
+            )
     pieces.append(text[end:].replace("%", "%%"))
     return "".join(pieces)
+
+
+def _turns(prompt: Prompt, name: str, value: object) -> tuple[Message, ...]:
+    """The messages that go in the place of a placeholder."""
+    wants = f"{_title(prompt)}: the placeholder {name} takes a list of messages, [{{'role': 'user', 'content': '…'}}, …], and"
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise PromptError(f"{wants} got {value!r:.80}.")
+    found: list[Message] = []
+    for number, item in enumerate(value, 1):
+        if isinstance(item, Mapping):
+            if set(item) != {"role", "content"} or not isinstance(item["content"], str):
+                raise PromptError(f"{wants} its message {number} is {item!r:.80}.")
+            item = Message(item["role"], item["content"])
+        if not isinstance(item, Message) or item.role not in ROLES:
+            raise PromptError(f"{wants} its message {number} is {item!r:.80}; roles are {', '.join(ROLES)}.")
+        found.append(item)
+    return tuple(found)
 
 
 def _to_text(prompt: Prompt, name: str, value: object) -> str:
