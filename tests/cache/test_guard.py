@@ -153,6 +153,12 @@ KEPT = [
     ("Do you ship to Spain?", "I was wondering if you ship to Spain"),
     ("Why can't I log in?", "Why am I unable to log in?"),
     ("Why isn't my printer working?", "Why is my printer not working?"),
+    ("Thanks for your patience, how do I reset my password?", "How do I reset my password?"),
+    ("I was wondering if you could tell me how to log in", "How do I log in?"),
+    ("Who was Hamlet written by?", "Who wrote Hamlet?"),
+    ("When is my subscription renewed?", "When does my subscription renew?"),
+    ("How long does the battery last?", "What is the duration of the battery?"),
+    ("What documents do I need?", "What documents are needed?"),
     # word order
     ("At the hotel, is there a luggage storage service?", "Is there a luggage storage service at the hotel?"),
     ("What is the Wi-Fi password for guests?", "What's the guest wifi password?"),
@@ -181,6 +187,45 @@ KEPT = [
     ("How do I sort a list in Python?", "In python, how do i sort a list"),
 ]
 
+# pairs that an earlier guard let pass
+ONCE_SERVED = [
+    # what thanks and wishes name
+    ("Thanks for shipping order 48213, when will it arrive?", "Thanks for shipping order 48231, when will it arrive?"),
+    ("Thanks for the wool coat, how do I wash it?", "Thanks for the raincoat, how do I wash it?"),
+    ("Sorry for breaking the screen, how much is a repair?", "Sorry for breaking the battery, how much is a repair?"),
+    ("Hoping this works with Windows, how do I install it?", "Hoping this works with Linux, how do I install it?"),
+    ("I hope you deliver to Spain, how much is shipping?", "How much is shipping?"),
+    # who asks to be told
+    ("I don't know how to log in", "I know how to log in"),
+    ("I'm not sure whether I need to know how to swim", "How do I swim?"),
+    ("I tried to reset my password, what now?", "I need to reset my password, what now?"),
+    # who does it
+    ("Do I owe them money?", "Do they owe me money?"),
+    ("Can I refund?", "Can I be refunded?"),
+    ("Do I charge for returns?", "Do I get charged for returns?"),
+    ("I was hit by a car, what now?", "I hit a car, what now?"),
+    ("Who fired?", "Who got fired?"),
+    ("Who was it sent by?", "Who was it sent to?"),
+    ("Who should I send it to?", "Who should send it?"),
+    ("What can I pay with?", "What can I pay for?"),
+    ("If I cancel, do I get a refund?", "If I get a refund, do I cancel?"),
+    # when, and for how long
+    ("How did people cook rice?", "How do people cook rice?"),
+    ("How long does a haircut take?", "How long does a haircut last?"),
+    # rare words that look like slips of common ones
+    ("What is nitrite?", "What is nitrate?"),
+    ("Is sulfite safe?", "Is sulfate safe?"),
+    ("What does inulin do?", "What does insulin do?"),
+    ("who is jonson", "who is johnson"),
+    ("How do I clean a palate?", "How do I clean a plate?"),
+    ("What is a CNA?", "What is a can?"),
+    # small words that are what is asked about
+    ("What does please mean in French?", "What does thanks mean in French?"),
+    ("What does basically mean?", "What does literally mean?"),
+    ("What is a just war?", "What is a war?"),
+    ("How do I compare floats exactly?", "How do I compare floats approximately?"),
+]
+
 SENTENCES = [pair[0] for pairs in REFUSED.values() for pair in pairs] + [pair[1] for pair in KEPT]
 WORDS = sorted({word for sentence in SENTENCES for word in sentence.split()} | WEAK | LIGHT)
 texts = st.one_of(
@@ -194,6 +239,12 @@ texts = st.one_of(
 def test_what_changes_the_answer_is_refused(kind: str, asked: str, cached: str) -> None:
     """Each kind of difference, by the kind that the reason begins with."""
     assert kind == (veto(asked, cached) or "").partition(": ")[0]
+
+
+@pytest.mark.parametrize(("asked", "cached"), ONCE_SERVED)
+def test_what_was_once_served_wrongly_is_refused(asked: str, cached: str) -> None:
+    """Found by people who tried to get a wrong answer, not by a benchmark."""
+    assert veto(asked, cached) is not None
 
 
 @pytest.mark.parametrize(

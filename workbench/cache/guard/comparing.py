@@ -21,6 +21,7 @@ _ALIKE = {frozenset(pair) for pair in (("what", ""), ("want", ""), ("want", "how
 _TIMELY = of.words("deadline due_date date time birthday anniversary expiry departure arrival start end")
 _SOON = of.words("tomorrow tonight weekend next upcoming")
 _CAN_SHOULD = {frozenset(("can",)), frozenset(("should",))}
+_NEEDED = of.words("need require")  # what is needed is what I need
 _CONDITIONS = of.words("if unless because")
 _FOR_IN, _TO_IN = frozenset(("for", "in")), frozenset(("to", "in"))
 _MOVING = of.words(
@@ -39,8 +40,10 @@ def difference(one: Question, other: Question) -> str | None:
     voice = _voice(one.items, other.items, found.pairs)
     if one.passive != other.passive and voice != "swapped":
         return "order: only one says by whom"
-    if voice == "kept" and one.doer[0] and other.doer[0]:
-        return "order: one asks what does it, the other to what it is done"
+    # things need no somebody: "when does it renew" is "when is it renewed"
+    somebody = one.kind == other.kind == "who" or bool(one.doer[0] and other.doer[0])
+    if voice == "kept by somebody" or (voice == "kept" and somebody):
+        return "order: in one it does something, in the other something is done to it"
     return (
         _reach(one.items, other.items, found.pairs)
         or _asking(one, other)
@@ -103,7 +106,7 @@ def _reach(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int])
         if mark.kind in ("negation", "quantifiers") or mark.key in _CONDITIONS:
             differ = mark.key != other[there].mark.key  # not and without
             far = [
-                1 if differ or mark.kind == "quantifiers" else 4 if item.wide else 2
+                1 if differ or mark.kind == "quantifiers" or mark.key in _CONDITIONS else 4 if item.wide else 2
                 for item in (one[here], other[there])
             ]
             reached = {pairs[number] for number in _reached(one, here, far[0]) if number in pairs}
@@ -127,6 +130,8 @@ def _asking(one: Question, other: Question) -> str | None:
         return "question: can against should"
     if one.kind in ("who", "what") and {one.helped, other.helped} == {"do", ""}:
         return "order: one asks who or what does it, the other to whom or what"
+    if one.kind in ("who", "what") and one.ends != other.ends:
+        return f"order: only one ends with {' and '.join(sorted(one.ends ^ other.ends))}"
     if {one.links, other.links} == {frozenset(("and",)), frozenset(("or",))}:
         return "order: and against or"
     return None
@@ -135,31 +140,26 @@ def _asking(one: Question, other: Question) -> str | None:
 def _voice(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int]) -> str:
     """Of a verb that is active in one and passive in the other, what stands before it in one stands behind it in the other.
 
-    "swapped": that holds on both sides of it ("A includes B", "B is included in A"). "turned": on one side. "kept": on none,
-    though something stands before it in both. Or "".
+    "swapped": that holds on both sides of it ("A includes B", "B is included in A"). "turned": on one side. "kept": on none ("can
+    I refund", "can I be refunded"), by somebody if a person stands right before it in both. Or "", where there is no such verb.
     """
     turned = ""
     for here, there in pairs.items():
         if one[here].passive != other[there].passive:
-            verbs = one[here].mark.key != other[there].mark.key and not one[here].forms.isdisjoint(other[there].forms)
+            verbs = not one[here].forms.isdisjoint(other[there].forms) and one[here].forms.isdisjoint(_NEEDED)
             forward = any(near < here and far > there for near, far in pairs.items() if one[near].solid)
             backward = any(near > here and far < there for near, far in pairs.items() if one[near].solid)
             if forward and backward:
                 return "swapped"
-            stays = any(
-                near < here
-                and far < there
-                and one[near].sentence == one[here].sentence
-                and _is_actor(one[near], other[far])
-                for near, far in pairs.items()
-            )
-            turned = "turned" if forward or backward else turned or ("kept" if verbs and stays else "")
+            person = all(map(_somebody_before, (one, other), (here, there)))
+            kept = "" if not verbs else "kept by somebody" if person else "kept"
+            turned = "turned" if forward or backward else turned or kept
     return turned
 
 
-def _is_actor(one: Item, other: Item) -> bool:
-    """A thing that no preposition stands before."""
-    return one.solid and one.mark.kind in ("words", "names") and of.PREPOSITIONS.isdisjoint((one.after, other.after))
+def _somebody_before(items: Sequence[Item], number: int) -> bool:
+    before = items[number - 1].mark if number else None
+    return before is not None and before.kind == "person" and before.shown not in of.POSSESSIVES
 
 
 def _people(one: Question, other: Question, *, turned: bool) -> str | None:
@@ -169,8 +169,11 @@ def _people(one: Question, other: Question, *, turned: bool) -> str | None:
     mine, theirs = ({person.removesuffix(" object") for person in each.persons} for each in (one, other))
     if (mine - theirs and theirs - mine) or (mine ^ theirs) & {"he", "she"}:
         return f"person: {_listed(mine - theirs)} against {_listed(theirs - mine)}"
-    if {one.persons - {"second"}, other.persons - {"second"}} == {frozenset(("first",)), frozenset(("first object",))}:
-        return "person: I against me"
+    for here, there in ((one.persons, other.persons), (other.persons, one.persons)):
+        changed = "first object" not in here and "first" not in there and {"first", "first object"} <= here | there
+        # turned round, it is another's doing only where nobody else is spoken of
+        if changed and (not turned or here | there <= {"first", "first object", "second"}):
+            return "person: I against me"
     return None
 
 

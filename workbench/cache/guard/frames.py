@@ -47,11 +47,16 @@ _NOT = words("not no never")
 _UNKNOWING = words("know sure certain clear idea clue understand remember figure work find get see")
 # before "you", "anyone": somebody is asked to tell; before "I" it is another question ("do I need to know how")
 _ASKED = words("you someone anyone somebody anybody there it")
+_KNOWING = words("know understand remember")
 _HELPERS = words("can could will would may might do does did is are was were should must has have am")
 _MAY = words("can could may might")
-_THANKS = words("thanks thank thx cheers")
-_REGRETS = words("sorry apologies")
-_WISHES = words("you this that all everyone everything")
+# what people thank, apologise and hope for beside that; whatever else they name, they tell something by it
+_COURTESY = words("""
+    thanks thank thx cheers sorry apologies hope hoping reading read message email long time patience service attention
+    response reply answer inconvenience delay confusion disturb disturbing spam bad english typo typos basic dumb newbie being
+    keeping great week weekend finds everything everyone going well
+    """)
+_OPENS = words("thanks thank thx cheers sorry apologies hope hoping")
 
 
 def unframed(said: Sequence[str]) -> list[str]:
@@ -87,11 +92,9 @@ def _says_nothing(clause: Sequence[str]) -> bool:
 
 
 def _is_courtesy(plain: Sequence[str]) -> bool:
-    """Thanks, an apology or a good wish, whatever for."""
-    second, third = (*plain[1:3], "", "")[:2]
-    if plain[0] in _THANKS or (plain[0] in _REGRETS and second in ("for", "to", "if", "about")):
-        return True
-    return (plain[0] in ("hope", "hoping") and second in _WISHES) or (plain[:2] == ["i", "hope"] and third in _WISHES)
+    """Thanks, an apology or a good wish that names nothing: not "thanks for the wool coat"."""
+    opens = plain[0] in _OPENS or (plain[0] == "i" and plain[1:2] == ["hope"])
+    return opens and all(word in _AROUND or word in _COURTESY for word in plain)
 
 
 def _introduced(clause: list[str]) -> list[str]:
@@ -111,9 +114,19 @@ def _is_frame(before: Sequence[str]) -> bool:
         return False
     if not _NEEDS_OUT.isdisjoint(before) and "out" not in before and (_TELLING - _NEEDS_OUT).isdisjoint(before):
         return False
+    # "whether I need to know how", and "I know how": nobody asks to be told how
+    if any(word in _IF and not _leads_on(before[place + 1 :]) for place, word in enumerate(before)):
+        return False
+    if any(word in _KNOWING and before[place - 1] in ("i", "we") for place, word in enumerate(before) if place):
+        return False
     if before[0] in _HELPERS and not (before[0] in _MAY and before[-1] == "ask"):
         asked = before[1] if len(before) > 1 else ""
         if asked not in _ASKED or (asked in ("there", "it") and "you" not in before):
             return False
     plain = [word for word in before if word not in ("really", "quite", "entirely", "at", "all")]
     return all(after in _UNKNOWING for word, after in zip(plain, (*plain[1:], ""), strict=True) if word in _NOT)
+
+
+def _leads_on(after: Sequence[str]) -> bool:
+    """Behind "wondering if": "you could tell me", "it is possible to find out", "I may ask"."""
+    return bool(after) and (after[0] in _ASKED or (after[0] in ("i", "we") and after[1:2] != [] and after[1] in _MAY))

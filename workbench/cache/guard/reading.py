@@ -21,6 +21,10 @@ _YES_NO = frozenset(of.AUXILIARIES.values())
 _SUBJECTS = of.PERSONS.keys() | {"there", "the", "a", "an", "this", "it"}
 _SAYING = of.words("say spell pronounce")
 _SAID_UNTIL = of.words("in to into , .")
+_DO = of.words("do does did")
+_PRECISION = (of.words("exactly precisely"), of.words("roughly approximately"))
+_PRECISE = frozenset[str]().union(*_PRECISION)
+_STRANDED = of.words("to for with by about of")
 _NOBODY = frozenset[str]()
 
 
@@ -32,6 +36,7 @@ class Question:
     persons: whom it speaks of. times: past, present, future, as far as auxiliaries tell. links: and, or.
     modals: can, should. helped: "do", "other" or "" tells "who does X own" from "who owns X".
     doer: the auxiliary of a yes/no question, and the person behind it or "thing". passive: done *by* somebody.
+    ends: prepositions that nothing follows: "who is it for".
     """
 
     items: tuple[Item, ...]
@@ -44,13 +49,14 @@ class Question:
     helped: str = ""
     doer: tuple[str, str] = ("", "")
     passive: bool = False
+    ends: frozenset[str] = _NOBODY
 
 
 def read(scanned: Scanned, others: Collection[str], *, known: bool) -> Question:
     """`others`: the words of the question that it is compared with. known: either of them is English."""
     if not known:
         return Question(items_of(scanned.words, scanned, known=False), known=False)
-    plain = [word for word in _mentioned(scanned.words) if word not in HESITATIONS]
+    plain = _without_hesitations(_mentioned(scanned.words), others)
     words = rewritten(" ".join(_joined(unframed(plain), others))).split()
     kind, place = _kind(words, asks=scanned.asks)
     found = set(words)
@@ -65,17 +71,34 @@ def read(scanned: Scanned, others: Collection[str], *, known: bool) -> Question:
         helped="do" if found & {"do", "does", "did"} else "other" if helpers else "",
         doer=_doer(words, place) if kind in _YES_NO else ("", ""),
         passive=_by_somebody(words, scanned),
+        ends=frozenset(
+            word
+            for word, after in zip(words, (*words[1:], "."), strict=False)
+            if word in _STRANDED and after in (",", ".")
+        ),
     )
 
 
 def _mentioned(words: Sequence[str]) -> list[str]:
     """Small words that are spoken about get a `^`, so that nothing takes them for what they usually do."""
     found, saying = [], False
-    for word, following in zip(words, (*words[1:], ""), strict=False):
+    for before, word, following in zip(("", *words), words, (*words[1:], ""), strict=False):
         saying = saying and word not in _SAID_UNTIL
-        named = word in of.KEYWORDS and following in of.SYNTAX
+        named = (word in of.KEYWORDS and following in of.SYNTAX) or (before in _DO and following == "mean")
         found.append(f"{word}^" if (saying or named) and word.isalpha() else word)
         saying = saying or word in _SAYING
+    return found
+
+
+def _without_hesitations(words: Sequence[str], others: Collection[str]) -> list[str]:
+    """Behind an article it tells something ("a just war"); so does "exactly" where the other question says "roughly"."""
+    against = {word for opposites in _PRECISION if not opposites.isdisjoint(others) for word in _PRECISE - opposites}
+    found = []
+    for before, word in zip(("", *words), words, strict=False):
+        if word not in HESITATIONS:
+            found.append(word)
+        elif word in against or before in ("a", "an"):
+            found.append(f"{word}^")
     return found
 
 

@@ -20,7 +20,7 @@ HESITATIONS = words("""
 """)
 _START = r"(?:(?<=^)|(?<=[,.] )|(?<=ASK ))"
 _BE = "(?:is|are|was|were|would be|will be)"
-_DO = "(?:do|does|did|can|could|would|should|might|may|shall|must)"
+_DO = "(?:do|does|can|could|would|should|might|may|shall|must)"  # "how did people cook" is another question
 _CAN_YOU = "(?:can|could|will|would) (?:you|someone|anyone|somebody|anybody)"
 _I = "(?:i|we|you|one|someone|somebody|people|anyone|a person|users|a user)"
 _FOR_ME = "(?: for (?:me|us|someone|anyone))?"
@@ -266,7 +266,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         rf"{_START}(?:i|we) (?:would (?:like|love)|want|wish|am trying|are trying|am looking|need) to\b",
         "WANT",
     ),
-    ("hope hoping plan intend tried", rf"{_START}(?:i|we) (?:hope|am hoping|plan|intend|tried) to\b", ""),
+    ("hope hoping plan intend", rf"{_START}(?:i|we) (?:hope|am hoping|plan|intend) to\b", ""),
     (
         "you",
         (
@@ -321,16 +321,16 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         ),
         "LONG",
     ),
-    ("takes lasts last take", rf"\bhow long {_SOME} (?:takes?|lasts?)\b", r"LONG \1"),
+    ("takes take", rf"\bhow long {_SOME} takes?\b", r"LONG \1"),
+    ("lasts last", rf"\bhow long {_SOME} lasts?\b", r"LONG last \1"),  # what takes an hour may last a day
     (
-        "time duration length",
-        (
-            rf"\b(?:how much time (?:does|do|will)(?: it)?(?: take)?{_FOR_ME}(?: to| for)?"
-            rf"|what {_BE} the (?:duration|length) of)\b"
-        ),
+        "time",
+        (rf"\bhow much time (?:does|do|will)(?: it)?(?: take)?{_FOR_ME}(?: to| for)?\b"),
         "LONG",
     ),
-    ("LONG", rf"(?<=LONG ){_SOME} (?:takes?|lasts?)\b", r"\1"),
+    ("duration length", rf"\bwhat {_BE} the (?:duration|length) of\b", "LONG last"),
+    ("LONG", rf"(?<=LONG ){_SOME} takes?\b", r"\1"),
+    ("LONG", rf"(?<=LONG )(?!last ){_SOME} lasts?\b", r"last \1"),
     ("tall high", r"\bhow (?:tall|high)\b", "what is height"),
     ("heavy", r"\bhow heavy\b", "what is weight"),
     ("old", rf"\bhow old (?:do (?:{_I}|\w+) need to be|need to (?:{_I}|\w+) be) to\b", "what is age to"),
@@ -378,7 +378,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("got", r"\b(?:have|has) (you|we|they|i|he|she|it) got\b", r"do \1 have"),
     ("got", r"\b(have|has) got\b", r"\1"),
     ("got", r"\bgot (?=\w+ed\b)", "was "),
-    ("get gets got getting", r"\b(?:get|gets|got|getting) (?=\w+ed\b)", ""),
+    ("get gets got getting", r"\b(?:get|gets|got|getting) (?=\w+ed\b)", "be "),
     ("have", r"\b(can|could|may) (i|we) have (?=(?:a|an|the|some|my|your)\b)", r"\1 \2 get "),
     (
         "longer unable able fail fails failed failing",

@@ -14,35 +14,17 @@ _LEAST = 5  # letters of the right spelling; shorter words have too many neighbo
 _NAMELESS = 6  # letters of two words of which neither is known
 # their slips are words of no kind; the commoner ones last
 _SMALL = [
-    "are",
-    "can",
-    "from",
-    "why",
-    "what",
-    "where",
-    "when",
-    "which",
-    "does",
-    "have",
-    "will",
-    "would",
-    "should",
-    "could",
-    "your",
-    "this",
-    "that",
-    "with",
-    "and",
-    "the",
-    "how",
-]
+    "are", "can", "from", "why", "what", "where", "when", "which", "does", "have", "will", "would", "should", "could", "your",
+    "this", "that", "with", "and", "the", "how",
+]  # fmt: skip
+_SHORT = {"cna", "hwy", "rae", "aer"}  # slips that are also abbreviations or names
 
 
 @lru_cache(maxsize=4096)
 def misspelt(one: str, other: str) -> bool:
     """One letter is missing, doubled, another one, or changed places with its neighbour, and one of the two is no known word.
 
-    Two words that exist ("contact", "contract"; "causal", "casual") are never each other's misspelling.
+    Two words that exist ("contact", "contract"; "insulin", "inulin") are never each other's misspelling.
     """
     short, long = sorted((one, other), key=lambda word: (len(word), word))
     if len(long) - len(short) > 1 or len(long) < _LEAST or short[0] != long[0] or not (short + long).isalpha():
@@ -83,7 +65,8 @@ def is_known(word: str) -> bool:
 
 @cache
 def _known() -> frozenset[str]:
-    """Whole words of BERT's vocabulary (Google, Apache 2.0), without forms of others among them."""
+    """Whole words of BERT's vocabulary (Google, Apache 2.0), without forms of others among them; and, of SymSpell's list (MIT)
+    and of Webster's second (web2, public domain), each word that one slip makes of another: "palate", "inulin", "sulfite"."""
     return frozenset(resources.files(__package__).joinpath("words.txt").read_text("ascii").split())
 
 
@@ -98,5 +81,5 @@ def _slips() -> dict[str, str]:
     for word in _SMALL:
         exchanged = [word[:at] + word[at + 1] + word[at] + word[at + 2 :] for at in range(len(word) - 1)]
         missing = [word[:at] + word[at + 1 :] for at in range(1, len(word))] if len(word) > 4 else []
-        found.update((slip, word) for slip in (*exchanged, *missing) if slip != word)
+        found.update((slip, word) for slip in (*exchanged, *missing) if slip != word and slip not in _SHORT)
     return {slip: word for slip, word in found.items() if len(slip) < 4 or slip not in _known()}

@@ -81,9 +81,12 @@ AUXILIARIES = {
     "shall": "will",
 } | dict.fromkeys(words("is are am was were do does did has have had"), "is")  # fmt: skip
 BE = words("is are am was were be been being get got gets")
-_PARTICIPLES = words("made built sold bought paid sent held run done won led found owned used seen known shown")
+_PARTICIPLES = words("""
+    made built sold bought paid sent held run done won led found owned used seen known shown hit hurt cut put set shut read beat
+    split caught taught told kept left lost stolen
+    """)
 PAST = words("did was were had")
-PRESENT = words("is are am do does has have can")
+PRESENT = words("is are am do does has have can HOW")
 FUTURE = words("will shall")
 
 NUMBERS = {
