@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 from workbench import Workbench
 from workbench.cache.semantic import SemanticCache
 from workbench.errors import ConnectError, PromptError
+from workbench.pricing import call_cost
+from workbench.records import Usage
 from workbench.stores.valkey import EmbeddedValkey
 from workbench.stores.vectors_valkey import ValkeyVectors
 
@@ -175,6 +179,45 @@ async def test_an_embedder_that_is_away_lets_every_call_through(
 
 async def _known() -> str:
     return "openai m"
+
+
+async def test_an_embedder_at_a_double_of_a_server_is_logged_and_has_a_collection_of_its_own(
+    opened: Open, openai_double: OpenAIDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the old one's vectors led to is found no more; what OpenAI charges is unknown at an address that is not OpenAI's."""
+    assert ["model", "semantic"] == [await ask(opened("on"), question) for question in (ENABLE, HOW_CAN)]
+    monkeypatch.setenv("WORKBENCH_EMBEDDER", "openai/text-embedding-3-small")
+    openai_double.models = ["m", "text-embedding-3-small"]
+    bench = opened("on")
+    other = "Please, how do I enable 2FA?"
+    sources = [await ask(bench, question) for question in (HOW_CAN, other, DISABLE)]
+    assert ["model", "semantic", "model"] == sources
+    assert 3 == openai_double.calls
+    rows = bench.calls.frame()
+    made = rows[rows["model"] == "openai/text-embedding-3-small"]
+    assert [HOW_CAN, other, DISABLE] == made["request"].tolist()
+    assert ["embedding"] * 3 == made["kind"].tolist()
+    assert made["spent"].isna().all()
+    assert (made["prompt_tokens"] > 0).all()
+    theirs = replace(bench.settings.endpoint("openai"), urls=("https://api.openai.com/v1",))
+    assert 0.02 == call_cost(theirs, "text-embedding-3-small", Usage(1_000_000, 0))
+
+
+async def test_experiments_ask_the_model_for_each_near_question(opened: Open, openai_double: OpenAIDouble) -> None:
+    """A comparison measures answers: none comes from another question's, and what is replayed are its own rows, counted apart."""
+    bench = opened("on")
+    bench.prompts.create("near", "Q: {{question}}", config={"semantic_key": ["question"], "semantic_threshold": 0.85})
+    questions = [ENABLE, HOW_CAN, f"{HOW_CAN} Thanks", f"Please, {ENABLE}"]
+    examples = pd.DataFrame({"question": questions, "expected": ["negative"] * 4})
+    plan = bench.plan(prompts=["near@1"], dataset=examples, params=SURE)
+    first = await bench.compare(plan)
+    asked = openai_double.calls
+    assert asked >= 4
+    assert ([4], [0]) == (first.summary["fresh"].tolist(), first.summary["replayed"].tolist())
+    again = await bench.compare(plan)
+    assert asked == openai_double.calls
+    assert ([0], [4]) == (again.summary["fresh"].tolist(), again.summary["replayed"].tolist())
+    assert {"model"} == set(bench.calls.frame()["source"])
 
 
 async def test_a_declaration_that_is_not_usable_is_told(opened: Open) -> None:

@@ -133,7 +133,7 @@ async def test_an_entry_lives_for_its_ttl(vectors: VectorStore, embed: MiniLM, c
 # --- how others serve wrong answers -------------------------------------------------------------------------------------------
 
 
-async def test_enable_2fa_is_not_answered_with_disable_2fa(vectors: VectorStore, embed: MiniLM) -> None:
+async def test_known_failure_enable_2fa_answered_with_disable_2fa(vectors: VectorStore, embed: MiniLM) -> None:
     """They are nearer than many a paraphrase; the guard's word is what keeps them apart, and it is told."""
     guarded = SemanticCache(vectors, embed, deadline=20)
     await guarded.add(key("How do I disable 2FA?"), "f", completion("Turn it off."))
@@ -145,7 +145,9 @@ async def test_enable_2fa_is_not_answered_with_disable_2fa(vectors: VectorStore,
     )
 
 
-async def test_a_distance_is_not_taken_for_a_similarity(cache: SemanticCache) -> None:
+async def test_known_failure_every_question_one_answer_as_a_distance_is_taken_for_a_similarity(
+    cache: SemanticCache,
+) -> None:
     """One stored answer does not answer every question: the score of the same text is 1, of another subject far below."""
     await cache.add(key("How do I reset my password?"), "f", completion())
     assert 1.0 == pytest.approx((await cache.look(key("How do I reset my password?"), "f")).score)
@@ -153,7 +155,7 @@ async def test_a_distance_is_not_taken_for_a_similarity(cache: SemanticCache) ->
         assert None is await cache.find(key(other, threshold=0.5), "f")
 
 
-async def test_another_tenant_gets_nothing(cache: SemanticCache) -> None:
+async def test_known_failure_no_tenant_isolation(cache: SemanticCache) -> None:
     """The same question to the same prompt."""
     mine, theirs = ask(tenant="a"), ask(tenant="b")
     assert mine is not None
@@ -163,7 +165,7 @@ async def test_another_tenant_gets_nothing(cache: SemanticCache) -> None:
     assert None is await cache.find(theirs, "f")
 
 
-async def test_the_question_itself_is_not_in_the_scope(cache: SemanticCache) -> None:
+async def test_known_failure_the_whole_request_in_the_scope_so_that_nothing_ever_hits(cache: SemanticCache) -> None:
     """The over-correction of the above, a scope made of the whole request, would never hit."""
     one, other = ask(question="How do I reset my password?"), ask(question="How can I reset my password?")
     assert one is not None
@@ -173,7 +175,7 @@ async def test_the_question_itself_is_not_in_the_scope(cache: SemanticCache) -> 
     assert await cache.find(other, "f")
 
 
-async def test_an_embedder_that_changed_finds_nothing_of_the_old_one(vectors: VectorStore, embed: MiniLM) -> None:
+async def test_known_failure_embedder_changed_under_a_live_index(vectors: VectorStore, embed: MiniLM) -> None:
     """Neither where its vectors have as many numbers, nor where they have not: old and new are never compared."""
 
     async def turned(texts: Sequence[str]) -> np.ndarray:
@@ -232,7 +234,7 @@ def test_fingerprints_tell_embedders_apart() -> None:
         ("from a cache", {"source": "exact"}),
     ],
 )
-async def test_poisoning_by_answers_that_are_not_fit_for_others(
+async def test_known_failure_poisoning_by_answers_that_are_not_fit_for_others(
     cache: SemanticCache, reason: str, fields: dict[str, Any]
 ) -> None:
     """Cut off, refused, empty, too large, or itself from a cache, whose mistake would spread from question to question."""

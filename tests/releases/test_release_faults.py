@@ -89,7 +89,7 @@ def test_writers_at_once_lose_nothing(releases: Releases, server: Server) -> Non
 
 
 @pytest.mark.parametrize("policy", ["noeviction", "volatile-ttl"])
-def test_a_release_and_a_rollback_work_when_memory_is_full(
+def test_known_failure_a_rollback_fails_when_memory_is_full(
     policy: str, server: Server, releases: Releases, variant: Make
 ) -> None:
     """Also the first release of a feature; other writes are refused, and under volatile-ttl only what expires goes."""
@@ -113,6 +113,22 @@ def test_a_release_and_a_rollback_work_when_memory_is_full(
         releases.history("f").events[-1].release,
         len(releases.list("f")),
     )
+
+
+@pytest.mark.parametrize(("policy", "stays"), [("allkeys-lru", False), ("volatile-lru", True), ("volatile-ttl", True)])
+def test_known_failure_a_live_release_is_evicted_under_allkeys_lru(
+    policy: str, stays: bool, server: Server, releases: Releases, variant: Make
+) -> None:
+    """A cache that fills memory drives it out there, which is why `doctor` refuses allkeys-…; a volatile-… policy only takes what
+    expires, and a release does not."""
+    releases.create("f", variant(1), reason="a")
+    with server.client() as client:
+        client.config_set("maxmemory-policy", policy)
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 300_000)
+        for number in range(5_000):
+            client.set(f"answer-{number}", "x" * 1000, ex=1000)
+        assert int(client.info("stats")["evicted_keys"]) > 1_000
+    assert stays == (releases.live("f") is not None)
 
 
 def test_an_answer_that_is_lost_does_not_make_two(

@@ -17,6 +17,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from workbench.errors import InputError, SettingsError
 from workbench.stores import vectors_valkey
@@ -355,6 +356,16 @@ async def test_what_the_server_evicts_is_not_found(kv: KeyValue, client: Redis, 
     assert set() == await everything(store)
     await fill(store, range(30, 32))
     assert {30, 31} == await everything(store) == await everything(ValkeyVectors(kv))
+
+
+async def test_known_failure_no_search_module_and_no_vector_sets(kv: KeyValue, client: Redis) -> None:
+    """The embedded Valkey knows neither FT.* nor vector sets; plain keys and scripts are all that is asked of it."""
+    store = ValkeyVectors(kv)
+    await store.add("c", "s", "0" * 32, np.ones(4), b"payload", time.time() + 60)
+    assert [b"payload"] == [found.payload for found in await store.search("c", "s", np.ones(4))]
+    for command in (("FT._LIST",), ("VADD", "set", "VALUES", "1", "1", "a")):
+        with pytest.raises(ResponseError, match="unknown command"):
+            await client.execute_command(*command)
 
 
 async def test_a_server_that_lost_its_last_second(kv: KeyValue, client: Redis) -> None:
