@@ -55,6 +55,7 @@ __all__ = [
     "median_ratio_interval",
     "paired_interval",
     "quantile_ratio_interval",
+    "score_scale",
     "smallest_difference",
     "wilson",
     "wilson_trials",
@@ -98,7 +99,7 @@ def mean_interval(values: Array, level: float = 0.95, seed: int = 0, binary: boo
         share = float(np.sort(means).mean())
         most = float(np.isfinite(scores).sum())
         return wilson_share(share, _effective(means, share * (1 - share), most), level)
-    lo, hi, known = _scale((scores,))
+    lo, hi, known = score_scale((scores,))
     interval, _, _ = interval_of_mean(means, lo, hi, known, level, seed, 9_999)
     return interval
 
@@ -135,7 +136,7 @@ def paired_interval(
     if not n:
         return None
     before, after = before[both], after[both]
-    lo, hi, known = _scale((first[both], second[both]))
+    lo, hi, known = score_scale((first[both], second[both]))
     span = hi - lo
     differences = _snap(after - before, span)
     discordant = int(np.count_nonzero(differences))
@@ -195,7 +196,7 @@ def _is_binary(arrays: tuple[Array, ...], binary: bool | None) -> bool:
     return fits
 
 
-def _scale(arrays: tuple[Array, ...]) -> tuple[float, float, bool]:
+def score_scale(arrays: tuple[Array, ...]) -> tuple[float, float, bool]:
     """Lowest and highest possible score, and whether that is known (0 to 1) or taken from the data."""
     low = min(float(np.nanmin(scores)) for scores in arrays)
     high = max(float(np.nanmax(scores)) for scores in arrays)
