@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -72,9 +73,10 @@ async def test_what_it_says_of_itself(runtime: OpenAICompatible, model: str) -> 
 
 
 async def test_a_chat_and_its_stream_say_the_same(runtime: OpenAICompatible, model: str) -> None:
-    """Text and counts; the stream's usage comes in its last chunk."""
-    whole = await runtime.complete(chat(model))
-    pieces, streamed = await last(runtime, chat(model))
+    """Text and counts; the stream's usage comes in its last chunk. No end token stops the twelve."""
+    request = chat(model, params=replace(GREEDY, extra={"ignore_eos": True}))
+    whole = await runtime.complete(request)
+    pieces, streamed = await last(runtime, request)
     assert whole.text == streamed.text == "".join(pieces)
     assert len(pieces) > 1
     assert whole.usage.prompt_tokens == streamed.usage.prompt_tokens
@@ -82,6 +84,43 @@ async def test_a_chat_and_its_stream_say_the_same(runtime: OpenAICompatible, mod
     assert "length" == whole.finish_reason == streamed.finish_reason
     assert streamed.timing.first_token is not None
     assert 0 < streamed.timing.first_token < streamed.timing.total
+
+
+@pytest.mark.parametrize("ask", [chat, raw])
+async def test_the_openai_package_reads_the_same(
+    runtime: OpenAICompatible, model: str, ask: Callable[..., Request]
+) -> None:
+    """An independent client, which builds its own request: text, counts and finish reason."""
+    from openai import AsyncOpenAI
+
+    text = "The capital of France is"
+    ours = await runtime.complete(ask(model, text))
+    fields: dict[str, Any] = {"model": model, "temperature": 0, "seed": 1, "max_tokens": GREEDY.max_tokens}
+    async with AsyncOpenAI(base_url=f"{URL.removesuffix('/v1')}/v1", api_key=KEY or "none", max_retries=0) as client:
+        if ask is chat:
+            found: Any = await client.chat.completions.create(messages=[{"role": "user", "content": text}], **fields)
+            said = found.choices[0].message.content
+        else:
+            found = await client.completions.create(prompt=text, **fields)
+            said = found.choices[0].text
+    assert (said, found.choices[0].finish_reason) == (ours.text, ours.finish_reason)
+    assert found.usage.prompt_tokens == ours.usage.prompt_tokens
+    assert found.usage.completion_tokens == ours.usage.completion_tokens
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_tool_that_must_be_called_is(runtime: OpenAICompatible, model: str, stream: bool) -> None:
+    """vLLM holds the model to the schema of a strict tool, so that any model calls it; it says stop then, which we correct."""
+    function = {"name": "where", "description": "Where somebody is.", "parameters": SCHEMA, "strict": True}
+    params = replace(
+        GREEDY, max_tokens=60, tools=({"type": "function", "function": function},),
+        tool_choice={"type": "function", "function": {"name": "where"}},
+    )  # fmt: skip
+    request = chat(model, "Where is Ana?", params)
+    answer = (await last(runtime, request))[1] if stream else await runtime.complete(request)
+    assert ["where"] == [call["function"]["name"] for call in answer.tool_calls]
+    assert json.loads(answer.tool_calls[0]["function"]["arguments"])["city"] in ("Lisbon", "Rome")
+    assert "tool_calls" == answer.finish_reason
 
 
 async def test_a_raw_completion_stops_where_it_is_told(runtime: OpenAICompatible, model: str) -> None:
