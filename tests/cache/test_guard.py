@@ -159,6 +159,12 @@ KEPT = [
     ("When is my subscription renewed?", "When does my subscription renew?"),
     ("How long does the battery last?", "What is the duration of the battery?"),
     ("What documents do I need?", "What documents are needed?"),
+    ("Do you know the capital of France?", "What is the capital of France?"),
+    ("The capital of France is?", "What is the capital of France?"),
+    ("Shouldn't I get a receipt?", "Should I not get a receipt?"),
+    ("How old is Einstein?", "What is Einstein's age?"),
+    ("What number of items is in stock?", "How many items are in stock?"),
+    ("Is the meeting on 12/25/2026?", "Is the meeting on December 25, 2026?"),
     # word order
     ("At the hotel, is there a luggage storage service?", "Is there a luggage storage service at the hotel?"),
     ("What is the Wi-Fi password for guests?", "What's the guest wifi password?"),

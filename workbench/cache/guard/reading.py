@@ -146,6 +146,8 @@ def _kind(words: Sequence[str], *, asks: bool) -> tuple[str, int]:
         return "want", -1
     if "ASK" in words:
         return "what", words.index("ASK")
+    if asks and [word for word in words if word not in (",", ".")][-1:] and words[-1 - (words[-1] == ".")] in of.BE:
+        return "what", -1  # "the capital of France is?"
     return ("is" if asks and ("TAG" in words or not of.AUXILIARIES.keys().isdisjoint(words)) else ""), -1
 
 
@@ -165,7 +167,8 @@ def _times(words: Sequence[str]) -> frozenset[str]:
 
 
 def _doer(words: Sequence[str], place: int) -> tuple[str, str]:
-    following = words[place + 1] if 0 <= place < len(words) - 1 else ""
+    behind = words[place + 1 :] if place >= 0 else []
+    following = next((word for word in behind if word != "not"), "")
     if words[place] in ("CAN", "WHETHER") or following in ("there", "it", ""):
         return "", ""
     helper = "do" if words[place] in ("do", "does", "did") else of.AUXILIARIES.get(words[place], "")

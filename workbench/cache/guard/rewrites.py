@@ -91,7 +91,11 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "",
     ),
     ("curiosity curious excuse pardon", r"\b(?:out of curiosity|(?:i am )?curious|excuse me|pardon me)\b", ""),
-    ("way know mean guess think suppose", r"\b(?:by the way|you know|i (?:mean|guess|think|suppose))\b", ""),
+    (
+        "way know mean guess think suppose",
+        r"\b(?:by the way|(?<!do )(?<!would )(?<!did )you know|i (?:mean|guess|think|suppose))\b",
+        "",
+    ),
     (
         "so ok okay yeah yep yes well right alright and but oh now also question",
         rf"{_START}(?:(?:so|ok|okay|yeah|yep|yes|well|right|alright|and|but|oh|now|question|also)(?: ,)? )+(?=\S)",
@@ -311,7 +315,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("bit while", r"\bfor a (?:little |short )?(?:bit|while)\b", "awhile"),
     # measures
     ("degrees degree", r"\bdegrees? (?=(?:celsius|centigrade|fahrenheit|c|f)\b)", ""),
-    ("many number", rf"\b(?:how many|what {_BE} the (?:total )?number of)\b", "MANY"),
+    ("many number", rf"\b(?:how many|what number of|what {_BE} the (?:total )?number of)\b", "MANY"),
     ("MANY", r"\b(?:are|is) there\b", ""),
     (
         "long",
@@ -331,14 +335,15 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("duration length", rf"\bwhat {_BE} the (?:duration|length) of\b", "LONG last"),
     ("LONG", rf"(?<=LONG ){_SOME} takes?\b", r"\1"),
     ("LONG", rf"(?<=LONG )(?!last ){_SOME} lasts?\b", r"last \1"),
-    ("tall high", r"\bhow (?:tall|high)\b", "what is height"),
-    ("heavy", r"\bhow heavy\b", "what is weight"),
+    # of: so that what has it may stand before it ("Einstein's age")
+    ("tall high", r"\bhow (?:tall|high)\b(?: (?:is|are)\b)?", "what is height of"),
+    ("heavy", r"\bhow heavy\b(?: (?:is|are)\b)?", "what is weight of"),
     ("old", rf"\bhow old (?:do (?:{_I}|\w+) need to be|need to (?:{_I}|\w+) be) to\b", "what is age to"),
-    ("old", r"\bhow old\b", "what is age"),
+    ("old", r"\bhow old\b(?: (?:is|are)\b)?", "what is age of"),
     ("far", r"\bhow far\b", "what is distance"),
-    ("big large", r"\bhow (?:big|large)\b", "what is size"),
-    ("deep", r"\bhow deep\b", "what is depth"),
-    ("wide", r"\bhow wide\b", "what is width"),
+    ("big large", r"\bhow (?:big|large)\b(?: (?:is|are)\b)?", "what is size of"),
+    ("deep", r"\bhow deep\b(?: (?:is|are)\b)?", "what is depth of"),
+    ("wide", r"\bhow wide\b(?: (?:is|are)\b)?", "what is width of"),
     ("fast", r"\bhow fast\b", "what is speed"),
     ("often frequently", r"\bhow (?:often|frequently)\b", "what is frequency"),
     # when, where, why, what
