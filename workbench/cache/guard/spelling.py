@@ -65,8 +65,7 @@ def is_known(word: str) -> bool:
 
 @cache
 def _known() -> frozenset[str]:
-    """Whole words of BERT's vocabulary (Google, Apache 2.0), without forms of others among them; and, of SymSpell's list (MIT)
-    and of Webster's second (web2, public domain), each word that one slip makes of another: "palate", "inulin", "sulfite". See words.NOTICE."""
+    """Words of several lists (see words.NOTICE): common ones, and rare ones that one slip makes of another ("palate", "inulin")."""
     return frozenset(resources.files(__package__).joinpath("words.txt").read_text("ascii").split())
 
 
