@@ -65,7 +65,7 @@ def is_known(word: str) -> bool:
 
 @cache
 def _known() -> frozenset[str]:
-    """Words of several lists (see words.NOTICE): common ones, and rare ones that one slip makes of another ("palate", "inulin")."""
+    """Words of several lists (see words.NOTICE): common ones, and rare ones that one slip makes of another (palate, inulin)."""
     return frozenset(resources.files(__package__).joinpath("words.txt").read_text("ascii").split())
 
 
