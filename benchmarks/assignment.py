@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common import Claims
+from common import Claims, median
 
 FEATURE = "triage-api"
 CALLS = 2_000
@@ -137,9 +136,9 @@ def main() -> None:
     for name in peers:
         ratios = sorted(a / b for a, b in zip(found["ours"], found[name], strict=True))
         low, high = ratios[len(ratios) // 10], ratios[-1 - len(ratios) // 10]
-        ratio = statistics.median(ratios)
+        ratio = median(ratios)
         label = f"release and arm for a user, microseconds (ratio {low:.3f} to {high:.3f} over rounds)"
-        mine, peer = statistics.median(found["ours"]), statistics.median(found[name])
+        mine, peer = median(found["ours"]), median(found[name])
         claims.add(label, mine, peer, name, ratio, "<= 0.2", holds=ratio <= 0.2)
     claims.write(options.json)
 

@@ -18,14 +18,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import HERE, Claims
+from common import HERE, Claims, median
 
 if TYPE_CHECKING:
     from workbench.client import Client
@@ -161,8 +160,8 @@ async def speed(client: Client, claims: Claims, rounds: int = 30) -> None:
         peer.append((time.process_time() - began) * 1000)
         ratios.append(ours[-1] / peer[-1])
     claims.add(
-        "the guard on two questions of 200 characters, CPU ms", statistics.median(ours), statistics.median(peer),
-        "embedding one of them", statistics.median(ratios), "< 1 ms", holds=statistics.median(ours) < 1,
+        "the guard on two questions of 200 characters, CPU ms", median(ours), median(peer),
+        "embedding one of them", median(ratios), "< 1 ms", holds=median(ours) < 1,
     )  # fmt: skip
 
 

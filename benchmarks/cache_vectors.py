@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from common import Claims
+from common import Claims, median
 
 DIMENSIONS = 384  # MiniLM's
 
@@ -54,7 +53,7 @@ async def look_ups(claims: Claims, *, entries: int = 20_000, rounds: int = 15, l
             await reader.search("c", "s", queries[0], least=0.95)
             first = time.perf_counter() - began
             print(
-                f"     add {statistics.median(adding) * 1e6:.0f} us; the first look-up reads the scope in {first:.2f} s and "
+                f"     add {median(adding) * 1e6:.0f} us; the first look-up reads the scope in {first:.2f} s and "
                 f"{resident() - before:.0f} MB (its matrix {reader.nbytes / 1e6:.0f} MB)"
             )
 
@@ -68,29 +67,29 @@ async def look_ups(claims: Claims, *, entries: int = 20_000, rounds: int = 15, l
             speeds = {}
             for count in {1, faiss.omp_get_max_threads()}:
                 faiss.omp_set_num_threads(count)
-                speeds[count] = statistics.median((await timed(queries, peer))[0])
+                speeds[count] = median((await timed(queries, peer))[0])
             faiss.omp_set_num_threads(min(speeds, key=speeds.__getitem__))
 
             async def shadow(query: Any) -> int:
                 return len(await reader.search("c", "s", query, least=0.7))
 
-            low = statistics.median((await timed(queries, shadow))[0])
+            low = median((await timed(queries, shadow))[0])
             print(f"     a look-up down to a cosine of 0.7, as in shadow mode, {low * 1e3:.2f} ms")
             mine, theirs, ratios = [], [], []
             for number in range(rounds):
                 pair = (ours, peer) if number % 2 else (peer, ours)
                 one, other = await timed(queries, *pair)
                 both = (one, other) if number % 2 else (other, one)
-                mine.append(statistics.median(both[0]))
-                theirs.append(statistics.median(both[1]))
+                mine.append(median(both[0]))
+                theirs.append(median(both[1]))
                 ratios.append(mine[-1] / theirs[-1])
         finally:
             await kv.aclose()
             if kv.server is not None:
                 kv.server.stop()
-    ratio = statistics.median(ratios)
+    ratio = median(ratios)
     claims.add(
-        f"look-up among {entries:,} vectors of one scope, ms", statistics.median(mine) * 1e3, statistics.median(theirs) * 1e3,
+        f"look-up among {entries:,} vectors of one scope, ms", median(mine) * 1e3, median(theirs) * 1e3,
         "faiss IndexFlatIP", ratio, "<= 1.5", holds=ratio <= 1.5,
     )  # fmt: skip
 

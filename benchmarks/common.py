@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,12 @@ def run_peer(python: Path, script: str, *arguments: object) -> float:
     if done.returncode:
         raise SystemExit(f"{script} failed:\n{done.stderr[-2000:]}")
     return float(done.stdout.split()[-1])
+
+
+def median(values: Iterable[float]) -> float:
+    """Of at least one number. In this folder `import statistics` is the benchmark of that name, not the standard library's."""
+    found = sorted(values)
+    return (found[(len(found) - 1) // 2] + found[len(found) // 2]) / 2
 
 
 class Claims:

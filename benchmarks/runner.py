@@ -15,14 +15,13 @@ import asyncio
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from common import Claims, peer_python, run_peer, server
+from common import Claims, median, peer_python, run_peer, server
 
 
 def project(folder: Path, rows: int) -> Path:
@@ -125,8 +124,8 @@ def main() -> None:
         root = project(Path(folder), options.rows)
         for concurrency, most in ((32, 1.10), (256, 1.25)):
             ours, bare = asyncio.run(walls(root, concurrency, options.rounds))
-            wall, plain = statistics.median(ours), statistics.median(bare)
-            ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))  # of neighbours: machines drift
+            wall, plain = median(ours), median(bare)
+            ratio = median(a / b for a, b in zip(ours, bare, strict=True))  # of neighbours: machines drift
             claims.add(
                 f"wall of {options.rows} calls, {concurrency} at once, seconds", wall, plain, "bare loop on the same client",
                 ratio, f"<= {most}", holds=ratio <= most,

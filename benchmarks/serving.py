@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import orjson
-from common import Claims, peer_python, run_peer, server
+from common import Claims, median, peer_python, run_peer, server
 
 TEXT = "Is this message positive or negative? It came on time and works well."
 
@@ -92,14 +91,14 @@ def main() -> None:
         os.environ |= {"OPENAI_BASE_URL": url, "WORKBENCH_PROJECT": folder}
         for concurrency in (1, 32, 256):
             ours, bare = asyncio.run(rounds_of(url, options.calls, concurrency, options.rounds))
-            micro, plain = (1e6 * statistics.median(cpu for cpu, _ in side) for side in (ours, bare))
-            ratio = statistics.median(a[0] / b[0] for a, b in zip(ours, bare, strict=True))
+            micro, plain = (1e6 * median(cpu for cpu, _ in side) for side in (ours, bare))
+            ratio = median(a[0] / b[0] for a, b in zip(ours, bare, strict=True))
             claims.add(
                 f"CPU a call at {concurrency} at once, microseconds", micro, plain, "bare POST on the same transport", ratio,
                 "<= 1.3", holds=ratio <= 1.3,
             )  # fmt: skip
             if concurrency == 32:
-                throughput = statistics.median(rate for _, rate in ours)
+                throughput = median(rate for _, rate in ours)
         if not options.no_peer:
             few = max(500, options.calls // 4)
             openai = run_peer(Path(sys.executable), "openai_job.py", url, few, 32)
