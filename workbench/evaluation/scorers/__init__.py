@@ -9,6 +9,7 @@ An `expected` that is a list means "any of these" (to `json_fields` and `tool_ca
 it are compared as JSON writes them.
 """
 
+from workbench.evaluation.scorers.grounded import faithfulness_by_rules, relevance_by_embedding
 from workbench.evaluation.scorers.limits import language, length
 from workbench.evaluation.scorers.matching import contains, exact_match, one_of_labels, regex
 from workbench.evaluation.scorers.meaning import embedding_similarity
@@ -26,6 +27,7 @@ __all__ = [
     "contains",
     "embedding_similarity",
     "exact_match",
+    "faithfulness_by_rules",
     "json_fields",
     "json_schema",
     "language",
@@ -35,6 +37,7 @@ __all__ = [
     "python",
     "regex",
     "regex_extract",
+    "relevance_by_embedding",
     "rouge_l",
     "token_f1",
     "tool_calls",
