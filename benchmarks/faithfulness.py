@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -72,7 +71,7 @@ async def measure(path: Path) -> dict[str, Any]:
         "auc": auc_interval(rows, "score"),
         "auc_embedding_alone": auc_interval(rows, "cosine"),
         "kinds": {kind: auc_interval(rows, "score", kind) for kind in KINDS},
-        "seconds_p50": statistics.median(seconds),
+        "seconds_p50": float(np.median(seconds)),
         "rows": rows,
     }
 

@@ -130,7 +130,8 @@ def unknown_number(number: Number, context: Facts) -> bool:
     known = [item.value for item in context.numbers]
     if any(abs(number.value - value) <= 1e-9 * max(1.0, abs(value)) for value in known):
         return False
-    others = (number.value * 100, number.value / 100, 1 - number.value)  # a part as percent, and what is left of it
+    # a part as percent, and what is left of it
+    others = (number.value * 100, number.value / 100, 1 - number.value, 100 - number.value, 1 - number.value / 100)
     if any(abs(other - value) <= 1e-6 * max(1.0, abs(value)) for other in others for value in known if value):
         return False
     if _round(number.value) and any(abs(number.value - value) <= _SLACK * value for value in known if value):
