@@ -290,7 +290,8 @@ def sequential(claims: Claims, runs: int) -> None:
         "\nwhat stopping saves, of 300 (or 1,000) planned examples, margin 0.05; stopped early of all runs; mean saving:"
     )
     for differ, lean, n in (
-        (0.05, 0.0, 300), (0.2, 0.0, 300), (0.2, 0.5, 300), (0.2, 0.8, 300), (0.05, 0.0, 1_000), (0.2, 0.0, 1_000), (0.2, 0.5, 1_000),
+        (0.05, 0.0, 300), (0.2, 0.0, 300), (0.2, 0.5, 300), (0.2, 0.8, 300), (0.05, 0.0, 1_000), (0.2, 0.0, 1_000),
+        (0.2, 0.5, 1_000),
     ):  # fmt: skip
         fate = np.random.default_rng(6).random((runs // 2, n))
         differences = np.where(fate < differ * (1 + lean) / 2, 1.0, np.where(fate < differ, -1.0, 0.0))

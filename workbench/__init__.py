@@ -16,15 +16,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from workbench import errors
     from workbench.evaluation import scorers
+    from workbench.evaluation.estimate import Budget
     from workbench.evaluation.verdict import Guardrail
     from workbench.records import Message, Params
     from workbench.serving.scripted import Rule, Scripted
     from workbench.workbench import Workbench
 
-__all__ = ["Guardrail", "Message", "Params", "Rule", "Scripted", "Workbench", "__version__", "errors", "scorers"]
+__all__ = [
+    "Budget",
+    "Guardrail",
+    "Message",
+    "Params",
+    "Rule",
+    "Scripted",
+    "Workbench",
+    "__version__",
+    "errors",
+    "scorers",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Budget": "workbench.evaluation.estimate",
     "Guardrail": "workbench.evaluation.verdict",
     "Message": "workbench.records",
     "Params": "workbench.records",

@@ -595,7 +595,7 @@ class Contrast:
 
     n: examples with both scored; discordant: how many of them differ; left_out: examples without a pair.
     n_needed: examples for 80% power to settle it within the margin, from the paired variance; None if it is not defined.
-    method: the name of the interval, with its source in `evaluation.statistics`.
+    method: the name of the interval, with its source in `evaluation.statistics`. sd: of the examples' differences.
     """
 
     variant: str
@@ -611,6 +611,7 @@ class Contrast:
     n_needed: int | None
     guardrails: tuple[GuardrailCheck, ...]
     sentence: str
+    sd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

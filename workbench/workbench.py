@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from workbench.evaluation.cache_tuning import CacheTuning
     from workbench.evaluation.comparison import Comparison
     from workbench.evaluation.datasets import Dataset
+    from workbench.evaluation.estimate import Budget
     from workbench.evaluation.plan import Plan
     from workbench.evaluation.verdict import Guardrail
     from workbench.loadtest.plan import LoadPlan
@@ -323,6 +324,9 @@ class Workbench:
         split: str | None = None,
         concurrency: int | None = None,
         timeout: float = 120.0,
+        budget: Budget | float | None = None,
+        sequential: bool = False,
+        pilot: Comparison | None = None,
     ) -> Plan:
         """What a comparison would do and cost; nothing is sent. Give the plan to `compare`.
 
@@ -330,8 +334,10 @@ class Workbench:
         the settings' one. primary: the scorer that decides (its name, a function or one of `workbench.scorers`).
         margin: a difference of the primary score that does not matter. limit: a seeded random part of the data set.
         level: of the intervals, simultaneous over all variants. concurrency: calls at once; by default the runtime's own.
+        budget: dollars, or Budget(usd=…, minutes=…): the run ends on whole examples below it. sequential: stop as soon as the
+        answer is clear. pilot: an earlier comparison that shows how much differences vary; by default the data set's last one.
         """
-        from workbench.evaluation.plan import make_plan
+        from workbench.evaluation.planning import plan_with_history
         from workbench.evaluation.scorers import as_scorer
 
         if isinstance(scorers, str):
@@ -339,15 +345,16 @@ class Workbench:
         data = self.dataset(dataset)
         if limit is not None or split is not None:
             data = data.select(split=split, limit=limit, seed=seed)
-        return make_plan(
+        return plan_with_history(
+            runs=self.settings.runs, pilot=pilot, budget=budget, sequential=sequential,
             variants=self.variants(prompts, models, params), dataset=data, primary=as_scorer(primary),
             scorers=[as_scorer(item) for item in scorers], margin=margin, control=control, repeats=repeats, seed=seed,
             level=level, guardrails=guardrails, concurrency=concurrency, timeout=timeout,
-            cost=self._cost, typical=self.calls.typical, workers=self.client.concurrency,
-            budget=self._budget,
+            cost=self._cost, pace=self.calls.pace, workers=self.client.concurrency,
+            limits=self._limits,
         )  # fmt: skip
 
-    def _budget(self, model: str) -> tuple[float | None, float | None]:
+    def _limits(self, model: str) -> tuple[float | None, float | None]:
         endpoint = self.settings.endpoint(split_model(model)[0])
         return endpoint.requests_per_minute, endpoint.tokens_per_minute
 
@@ -365,7 +372,7 @@ class Workbench:
         from workbench.evaluation.runner import run_plan
 
         self._make_home()
-        run = await run_plan(plan, self.client, fresh=fresh, progress=progress)
+        run = await run_plan(plan, self.client, fresh=fresh, progress=progress, cost=self._cost)
         result = Comparison(
             run, status=await asyncio.to_thread(self.standings.sentences, [v.prompt for v in plan.variants])
         )

@@ -112,8 +112,8 @@ def test_log_reads_calls_and_runs_as_one_table(tmp_path: Path) -> None:
     assert log.frame()["call_id"].tolist() == ["1", "2"]
     assert log.frame(run_id="reviews-abc/1")["call_id"].tolist() == ["2"]
     assert log.sql("select sum((scores->>'exact')::double) from calls").iloc[0, 0] == 0.0
-    assert log.typical("scripted/echo") == (1.0, 6.0)
-    assert log.typical("scripted/other") is None
+    assert log.pace("scripted/echo") == (0.75, 1.0, 1.25, 6.0)
+    assert log.pace("scripted/other") is None
 
 
 def test_empty_log_has_the_columns(tmp_path: Path) -> None:

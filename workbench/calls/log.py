@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.calls.segment import Segment
 from workbench.errors import InputError
@@ -18,7 +18,7 @@ from workbench.records import Call
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CallLog"]
+__all__ = ["CallLog", "Pace"]
 
 _TYPES = {
     "str": "VARCHAR",
@@ -28,6 +28,15 @@ _TYPES = {
     "Mapping": "JSON",
     "Sequence": "JSON",
 }
+
+
+class Pace(NamedTuple):
+    """Seconds of the quicker quarter of a model's calls, the median and the slower quarter, and the median of output tokens."""
+
+    low: float
+    expected: float
+    high: float
+    tokens: float
 
 
 def _columns() -> dict[str, str]:
@@ -89,15 +98,16 @@ class CallLog:
         where = f"where {' and '.join(asked)}" if asked else ""
         return self.sql(f"select * from calls {where} order by ended_at, call_id", list(asked.values()))  # noqa: S608
 
-    def typical(self, model: str) -> tuple[float, float] | None:
-        """(median seconds, median output tokens) of the last 200 calls that worked, None without any."""
+    def pace(self, model: str) -> Pace | None:
+        """How fast the last 200 calls that worked were, None without any."""
         found = self.sql(
-            "select median(latency) as seconds, median(completion_tokens) as tokens from (select latency, completion_tokens "
+            "select quantile_cont(latency, 0.25) as low, median(latency) as seconds, quantile_cont(latency, 0.75) as high, "
+            "median(completion_tokens) as tokens from (select latency, completion_tokens "
             "from calls where model = ? and error is null and not warmup and latency is not null "
             "order by ended_at desc limit 200)",
             [model],
         )
-        seconds, tokens = found.iloc[0]
+        low, seconds, high, tokens = found.iloc[0]
         if seconds != seconds or seconds is None:
             return None
-        return float(seconds), float(tokens) if tokens == tokens else 0.0
+        return Pace(float(low), float(seconds), float(high), float(tokens) if tokens == tokens else 0.0)

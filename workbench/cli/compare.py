@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from workbench.evaluation.estimate import Budget
     from workbench.evaluation.plan import Plan
     from workbench.workbench import Workbench
 
@@ -20,7 +21,7 @@ __all__ = ["check_target", "compare", "reuse_line"]
 
 _FIELDS = (
     "prompts", "models", "dataset", "primary", "scorers", "margin", "control", "repeats", "seed", "level", "limit", "split",
-    "concurrency", "timeout", "params", "guardrails",
+    "concurrency", "timeout", "params", "guardrails", "budget", "sequential", "slices",
 )  # fmt: skip
 
 
@@ -38,6 +39,10 @@ def compare(
     seed: int | None = None,
     control: str | None = None,
     concurrency: int | None = None,
+    budget: float | None = None,
+    minutes: float | None = None,
+    sequential: bool | None = None,
+    slices: list[str] | None = None,
     json_file: Annotated[str | None, Parameter(name="--json", allow_leading_hyphen=True)] = None,
     fresh: bool = False,
     plan_only: bool = False,
@@ -45,7 +50,8 @@ def compare(
     """Compare prompt versions on a data set: plan, progress, version-performance table and verdict.
 
     Rows that were measured before are reused, so an interrupted comparison goes on where it stopped. Exit code 0 when
-    every answer is there, 1 when it stopped early or some calls failed, 2 for wrong input, 130 when it was interrupted.
+    every answer is there or a sequential comparison is clear, 1 when it stopped early or some calls failed, 2 for wrong
+    input, 130 when it was interrupted.
 
     Parameters
     ----------
@@ -73,6 +79,14 @@ def compare(
         Which variant the others are measured against.
     concurrency
         Calls at once; by default what the runtime can take.
+    budget
+        Dollars that the run may spend at most; it ends on whole examples below it.
+    minutes
+        Minutes that it may take at most, likewise.
+    sequential
+        Stop as soon as the answer is clear. The level holds over all looks together.
+    slices
+        A metadata field: print the score in each part of the data. Give it once for each field.
     json_file
         Write the result as JSON to this file; - is standard output.
     fresh
@@ -84,7 +98,8 @@ def compare(
 
     flags = {
         "prompts": prompt, "models": model, "dataset": data, "margin": margin, "repeats": repeats, "limit": limit,
-        "split": split, "seed": seed, "control": control, "concurrency": concurrency,
+        "split": split, "seed": seed, "control": control, "concurrency": concurrency, "sequential": sequential,
+        "slices": slices, "budget": _budget(budget, minutes),
         "primary": scorer[0] if scorer else None, "scorers": scorer[1:] if scorer else None,
     }  # fmt: skip
     options = _read(file) | {name: value for name, value in flags.items() if value is not None}
@@ -143,13 +158,28 @@ def _read(file: Path | None) -> dict[str, Any]:
             table["guardrails"] = [Guardrail(**item) for item in table["guardrails"]]
         except TypeError as error:
             raise InputError(f"{file}: guardrails need name and margin, and may have measure: {error}.") from None
+    if "budget" in table:
+        from workbench.evaluation.estimate import Budget
+
+        given = table["budget"]
+        try:
+            table["budget"] = Budget(**given) if isinstance(given, dict) else Budget(usd=given)
+        except TypeError:
+            raise InputError(f"{file}: budget is a number of dollars, or {{ usd = 1.0, minutes = 10 }}.") from None
     return table
+
+
+def _budget(usd: float | None, minutes: float | None) -> Budget | None:
+    from workbench.evaluation.estimate import Budget
+
+    return None if usd is None and minutes is None else Budget(usd, minutes)
 
 
 async def _compare(options: dict[str, Any], json_file: str | None, *, fresh: bool, plan_only: bool) -> int:
     from workbench.workbench import Workbench
 
     out = sys.stderr if json_file == "-" else sys.stdout
+    fields = options.pop("slices", [])
     async with Workbench() as bench:
         plan = bench.plan(**options)
         print(plan, end="\n\n", file=out, flush=True)
@@ -161,6 +191,8 @@ async def _compare(options: dict[str, Any], json_file: str | None, *, fresh: boo
         if json_file is not None and json_file != "-":
             result.save(json_file)
         print(result, file=out)
+        for name in fields:
+            print(f"\n{result.slice_text(name)}", file=out)
         if json_file == "-":
             print(json.dumps(result.to_mapping(), indent=2))
-    return 0 if result.complete else 130 if result.run.stopped == "interrupted" else 1
+    return 0 if result.complete or result.run.ended == "clear" else 130 if result.run.stopped == "interrupted" else 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ArmScores", "columns", "not_comparable"]
+__all__ = ["ArmScores", "columns", "example_differences", "not_comparable"]
 
 Array = npt.NDArray[np.float64]
 
@@ -44,3 +44,15 @@ def columns(values: Array) -> Array:
     """(examples, repeats) of values that may be (examples,)."""
     array = np.asarray(values, dtype=np.float64)
     return array[:, None] if array.ndim == 1 else array
+
+
+def example_differences(scores: Array, control: int, variant: int) -> Array:
+    """(examples,) of variant - control, each the mean of its scored repeats; NaN where one has none.
+
+    scores: (variants, examples, repeats); control, variant: positions in it.
+    """
+    there = np.isfinite(scores[[control, variant]])
+    counts = there.sum(axis=2)
+    sums = np.where(there, scores[[control, variant]], 0.0).sum(axis=2)
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return np.asarray(means[1] - means[0])

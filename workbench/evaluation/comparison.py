@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,11 +16,13 @@ import pandas as pd
 
 from workbench import tables
 from workbench.errors import InputError
-from workbench.evaluation import statistics
+from workbench.evaluation import findings, statistics
+from workbench.evaluation.arms import example_differences
+from workbench.evaluation.deciding import verdict_of
 from workbench.evaluation.folder import RunFolder
+from workbench.evaluation.history import MOST_DECISIONS, History, holdout_note, read_history
 from workbench.evaluation.measurements import FRESH, MISSING, REPLAYED
 from workbench.evaluation.runner import Run
-from workbench.evaluation.verdict import ArmScores, decide
 from workbench.records import Interval, Variant, Verdict
 
 __all__ = ["Comparison"]
@@ -43,36 +46,47 @@ class Comparison:
 
         Of a run that stopped early it is about the examples that all variants were asked so far, says so, and names no winner.
         """
-        plan, numbers = self.run.plan, self.run.measurements
+        plan, numbers, run = self.run.plan, self.run.measurements, self.run
+        whole = run.ended in ("clear", "budget")
         asked = (numbers.state != MISSING).any(axis=2)
         labels, examples = numbers.variants, np.arange(asked.shape[1])
-        if self.run.stopped:
+        if run.examples is not None:
+            examples = run.examples  # in the plan's order, which a sequential interval needs
+        if run.stopped and not whole:
             begun = asked.any(axis=1)
             labels = tuple(label for label in labels if begun[numbers.of(label)])
-            examples = np.flatnonzero(asked[begun].all(axis=0))
-            if plan.control not in labels or len(labels) < 2 <= len(numbers.variants) or not len(examples):
-                sentence = "Stopped before the first example was answered by all variants: no verdict."
-                return Verdict(plan.primary.name, plan.control, (), None, sentence)
-        arms = [
-            ArmScores(
-                label=label,
-                scores={name: values[numbers.of(label)][examples] for name, values in numbers.scores.items()},
-                latency=numbers.latency[numbers.of(label)][examples],
-                cost=numbers.cost[numbers.of(label)][examples],
-            )
-            for label in labels
-        ]
-        verdict = decide(
-            arms, primary=plan.primary.name, control=plan.control, margin=plan.margin, level=plan.level,
-            guardrails=plan.guardrails, higher_is_better=plan.primary.higher_is_better, binary=plan.primary.binary,
-            seed=plan.seed, final=not self.run.stopped,
-        )  # fmt: skip
-        if not self.run.stopped:
+            examples = examples[asked[begun].all(axis=0)[examples]]
+        if run.stopped and (
+            plan.control not in labels or len(labels) < 2 <= len(numbers.variants) or not len(examples)
+        ):
+            sentence = "Stopped before the first example was answered by all variants: no verdict."
+            return Verdict(plan.primary.name, plan.control, (), None, sentence)
+        verdict = verdict_of(plan, numbers, labels, examples, final=whole or not run.stopped)
+        if not run.stopped:
             return verdict
+        if whole:
+            return replace(verdict, sentence=f"{verdict.sentence} {self._ended()}")
         late = [label for label in numbers.variants if label not in labels]
         not_yet = f" Not asked yet: {', '.join(late)}." if late else ""
-        so_far = f"Partial, {numbers.done:,} of {numbers.total:,} answers ({self.run.stopped})"
+        so_far = f"Partial, {numbers.done:,} of {numbers.total:,} answers ({run.stopped})"
         return replace(verdict, sentence=f"{so_far}: {verdict.sentence}{not_yet}")
+
+    def _ended(self) -> str:
+        """How a run ended by its own plan, and what that saved."""
+        run, numbers = self.run, self.run.measurements
+        if run.ended == "budget":
+            return f"The run {run.stopped}."
+        calls = numbers.total - numbers.done
+        saved = [f"{calls:,} calls"]
+        costs = [_mean_if_all(numbers.cost[at][numbers.worked[at]]) for at in range(len(numbers.variants))]
+        missing = [numbers.state[at].size - int(numbers.worked[at].sum()) for at in range(len(numbers.variants))]
+        money = sum(cost * count for cost, count in zip(costs, missing, strict=True))
+        if money > 0:
+            saved.append(f"about {tables.format_money(money)}")
+        fresh = int((numbers.state == FRESH).sum())
+        if fresh:
+            saved.append(f"about {tables.format_seconds(run.seconds / fresh * calls)}")
+        return f"Stopped early as planned, since {run.stopped}: {', '.join(saved)} saved."
 
     @property
     def winner(self) -> Variant | None:
@@ -205,27 +219,33 @@ class Comparison:
         return self._examples(self._deltas(variant), n, largest_loss=False)
 
     def slices(self, key: str) -> pd.DataFrame:
-        """The primary score by a metadata field: one row for each value and variant, with interval and n (examples)."""
+        """The primary score by a metadata field: one row for each value and variant, with interval and n (examples), and the
+        paired difference to the control, whose intervals hold together over all slices."""
+        return findings.slice_table(self.run.plan, self.run.measurements, key)
+
+    def slice_text(self, key: str) -> str:
+        """The same as text, with the warning that belongs to looking at many slices."""
+        return findings.slice_text(self.run.plan, self.run.measurements, key)
+
+    def effects(self) -> pd.DataFrame:
+        """One row a contrast: difference, examples better, worse and the same, odds ratio, standardised difference."""
+        return findings.effect_table(self.run.plan, self.run.measurements, self.verdict)
+
+    def stability(self) -> pd.DataFrame:
+        """How often each variant disagrees with itself over its repeats, in scores and in texts, and its noise floor."""
         plan, numbers = self.run.plan, self.run.measurements
-        values = [plan.dataset[int(i)].metadata.get(key) for i in plan.indices]
-        if key in ("variant", "low", "high", "n", plan.primary.name):
-            raise InputError(f"metadata {key!r} has the name of a column of this table: rename it in the data set.")
-        if all(value is None for value in values):
-            known = sorted({name for i in plan.indices[:50] for name in plan.dataset[int(i)].metadata})
-            raise InputError(f"no example has metadata {key!r}. There is: {', '.join(known) or 'no metadata at all'}.")
-        texts = np.asarray(["(none)" if value is None else str(value) for value in values], dtype=object)
-        rows = []
-        for value in sorted(set(texts)):
-            inside = np.flatnonzero(texts == value)
-            for label in numbers.variants:
-                scores = numbers.scores[plan.primary.name][numbers.of(label)][inside]
-                found = statistics.mean_interval(scores, plan.level, plan.seed, plan.primary.binary)
-                estimate, low, high, _ = found or Interval(np.nan, np.nan, np.nan, plan.level)
-                scored = int((~np.isnan(scores)).any(axis=1).sum())
-                rows.append(
-                    {key: value, "variant": label, plan.primary.name: estimate, "low": low, "high": high, "n": scored}
-                )
-        return pd.DataFrame(rows)
+        texts = {label: np.full((len(plan.indices), plan.repeats), np.nan) for label in numbers.variants}
+        known: dict[bytes, int] = {}
+        for row in self.run.folder.rows():
+            if row["warmup"] or row["error"] is not None:
+                continue
+            said = hashlib.sha256(row["text"].strip().encode()).digest()
+            texts[row["variant"]][row["example"], row["repeat"]] = known.setdefault(said, len(known))
+        return findings.stability_table(plan, numbers, texts)
+
+    def sensitivity(self) -> pd.DataFrame:
+        """How much each decision hangs on single examples."""
+        return findings.sensitivity(self.run.plan, self.run.measurements, self.verdict)
 
     def _deltas(self, variant: str | None) -> np.ndarray:
         plan, numbers = self.run.plan, self.run.measurements
@@ -236,7 +256,7 @@ class Comparison:
             named = f"{variant!r} is none of the compared variants" if variant else "there is only one variant"
             raise InputError(f"{named}: no difference to the control to show. Variants: {', '.join(numbers.variants)}.")
         scores = numbers.scores[plan.primary.name]
-        deltas = _row_mean(scores[numbers.of(others[0].label)]) - _row_mean(scores[numbers.of(plan.control)])
+        deltas = example_differences(scores, numbers.of(plan.control), numbers.of(others[0].label))
         return np.asarray(deltas if plan.primary.higher_is_better else -deltas)
 
     def _examples(self, deltas: np.ndarray, n: int, *, largest_loss: bool) -> pd.DataFrame:
@@ -289,7 +309,7 @@ class Comparison:
         """What a reader must know besides the verdict: what was reused, left out, failed or is missing."""
         plan, numbers = self.run.plan, self.run.measurements
         notes = []
-        if self.run.stopped:
+        if self.run.stopped and self.run.ended != "clear":
             notes.append("Run the same again, without fresh, to go on where it stopped.")
         fresh, replayed = (int(((numbers.state == state) & numbers.worked).sum()) for state in (FRESH, REPLAYED))
         if replayed:
@@ -312,6 +332,18 @@ class Comparison:
                     "latencies may be longer."
                 )
         notes += self._nothing_right()
+        for contrast in self.verdict.contrasts:
+            found = (
+                None if contrast.decision == "undecided" else findings.hangs_on(plan, numbers, contrast.variant, most=1)
+            )
+            if found is not None:
+                notes.append(
+                    f"That {contrast.variant} is {contrast.decision} hangs on one example: without it, it is {found[1]}. See "
+                    "sensitivity()."
+                )
+        past = self._history().decided
+        if past >= MOST_DECISIONS:
+            notes.append(f"{holdout_note(past, plan.dataset)}.")
         for name, reasons in self.run.unscored.items():
             count, often = reasons.total(), reasons.most_common(1)
             if often and often[0][0]:
@@ -319,6 +351,11 @@ class Comparison:
                     f"{name}: {count:,} answer{'' if count == 1 else 's'} unscored, most often ({often[0][1]:,}): {often[0][0]}"
                 )
         return notes
+
+    def _history(self) -> History:
+        plan, folder = self.run.plan, self.run.folder
+        runs = folder.path.parents[1]
+        return read_history(runs, plan.dataset.digest, plan.primary.name, apart_from=folder.run_id)
 
     def _nothing_right(self) -> list[str]:
         """A hint where every answer scores 0: that is seldom the prompt's doing."""
@@ -345,6 +382,7 @@ class Comparison:
         return {
             "run": self.run.folder.run_id,
             "complete": self.complete,
+            "decided": self.complete or self.run.ended in ("clear", "budget"),
             "verdict": self.verdict.to_mapping(),
             "winner": self.verdict.winner,
             "variants": [record | {"label": v.label} for record, v in zip(records, plan.variants, strict=True)],
@@ -371,14 +409,6 @@ class Comparison:
     def _repr_html_(self) -> str:
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes())
         return f"<p><strong>{html.escape(self.verdict.sentence)}</strong></p>{tables.to_html(self.table())}{notes}"
-
-
-def _row_mean(values: np.ndarray) -> np.ndarray:
-    """(n, repeats) -> (n,): mean of what is scored, NaN if nothing is."""
-    there = ~np.isnan(values)
-    counts = there.sum(axis=1)
-    sums = np.where(there, values, 0.0).sum(axis=1)
-    return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan))
 
 
 def _median(values: np.ndarray) -> float:

@@ -15,7 +15,8 @@ class Measurements:
     """Arrays of shape (variants, examples, repeats); NaN where nothing was scored, measured or known.
 
     state: MISSING, FRESH (measured by this call of the runner) or REPLAYED (measured by an earlier one).
-    failed: the call ended in an error. at: Unix seconds when it was measured.
+    failed: the call ended in an error. in_flight: calls at once when it was made.
+    at: Unix seconds when it was measured.
     """
 
     def __init__(self, variants: Sequence[str], examples: int, repeats: int, scores: Iterable[str]) -> None:
@@ -27,6 +28,7 @@ class Measurements:
         self.first_token = np.full(shape, np.nan)
         self.cost = np.full(shape, np.nan)
         self.at = np.full(shape, np.nan)
+        self.in_flight = np.full(shape, np.nan, dtype=np.float32)
         self.state = np.zeros(shape, dtype=np.uint8)
         self.failed = np.zeros(shape, dtype=bool)
 
@@ -43,6 +45,7 @@ class Measurements:
         first_token: float | None,
         cost: float | None,
         failed: bool,
+        in_flight: int | None = None,
     ) -> None:
         """Put one row in its place; a later row for the same place replaces it."""
         place = (self._index[variant], example, repeat)
@@ -53,6 +56,7 @@ class Measurements:
         self.first_token[place] = np.nan if first_token is None else first_token
         self.cost[place] = np.nan if cost is None else cost
         self.at[place] = at
+        self.in_flight[place] = np.nan if in_flight is None else in_flight
         self.state[place] = state
         self.failed[place] = failed
 
@@ -84,3 +88,14 @@ class Measurements:
     def total(self) -> int:
         """Rows that the plan asks for."""
         return int(self.state.size)
+
+    def answers(self, example: int) -> list[int]:
+        """How many answers to this example are there, for each variant."""
+        worked = (self.state[:, example] != MISSING) & ~self.failed[:, example]
+        return [int(count) for count in worked.sum(axis=1)]
+
+    def concurrency(self, variant: str) -> float | None:
+        """How many calls were typically in flight when this variant was measured."""
+        known = self.in_flight[self.of(variant)]
+        known = known[np.isfinite(known)]
+        return float(np.median(known)) if len(known) else None

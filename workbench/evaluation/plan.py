@@ -1,8 +1,6 @@
 """What a comparison would do and cost, before it does anything.
 
-`make_plan` reads prompts and data only: no model is asked. Token counts are ranges from text lengths (3 to 4.5
-characters a token, as English text has in today's tokenisers), money follows from them, minutes from what the call log
-knows of the model.
+`make_plan` reads prompts and data only: no model is asked. What it costs and takes is in `estimate`.
 """
 
 from __future__ import annotations
@@ -16,20 +14,20 @@ from typing import Any
 import numpy as np
 
 from workbench import tables
+from workbench.calls import Pace
 from workbench.errors import InputError
-from workbench.evaluation import statistics
+from workbench.evaluation import power
 from workbench.evaluation.datasets import Dataset
+from workbench.evaluation.estimate import Budget, Estimate, estimate
+from workbench.evaluation.history import MOST_DECISIONS, Spread, holdout_note
 from workbench.evaluation.scorers import Scorer
+from workbench.evaluation.sequential import EARLY
 from workbench.evaluation.verdict import Guardrail
 from workbench.prompts import render
-from workbench.records import ModelInfo, Params, Prompt, Request, Usage, Variant, digest, split_model
+from workbench.records import ModelInfo, Params, Prompt, Request, Usage, Variant, digest
 
-__all__ = ["Estimate", "Plan", "make_plan", "request_for", "seeded"]
+__all__ = ["Budget", "Estimate", "Plan", "make_plan", "request_for", "seeded"]
 
-_CHARS_PER_TOKEN = (4.5, 3.0)
-_UNBOUNDED_OUTPUT = 512
-# one thread of a small CPU: seconds for a prompt token that no slot has cached, and for an output token
-_EMBEDDED_SECONDS = (0.008, 0.02)
 _ASSUMED_DISCORDANCE = 0.2
 _LEAK_CHARS = 12
 # of Comparison.summary and Comparison.table
@@ -39,25 +37,14 @@ _COLUMNS = frozenset((
 ))  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """Low and high; tokens and dollars for the whole run. usd and minutes are None if unknown; `basis` says from what."""
-
-    calls: int
-    prompt_tokens: tuple[int, int]
-    completion_tokens: tuple[int, int]
-    usd: tuple[float, float] | None
-    minutes: float | None
-    minutes_basis: str
-    unpriced: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True)
 class Plan:
     """A comparison that has not run yet: variants x examples x repeats, and what decides.
 
     indices: (n,) positions in `dataset` that take part. left_out: ids whose text occurs in a compared prompt.
     margin: differences of the primary score up to this do not matter. level: of the intervals, over all contrasts.
+    sequential: it ends as soon as every contrast is decided. spread: what is known of the paired differences' spread, None
+    assumes one. needed: examples that settle a true difference of 0 within the margin with 80% power, None if not defined.
     """
 
     variants: tuple[Variant, ...]
@@ -77,6 +64,10 @@ class Plan:
     estimate: Estimate
     smallest_difference: float
     notes: tuple[str, ...] = field(default=())
+    budget: Budget | None = None
+    sequential: bool = False
+    spread: Spread | None = None
+    needed: int | None = None
 
     @property
     def digest(self) -> str:
@@ -121,18 +112,22 @@ class Plan:
         )
         if usd is None:
             money = "unknown (no price for " + ", ".join(self.estimate.unpriced) + ")"
+        elif usd[0] == usd[1] or calls.usd_expected is None:
+            money = tables.format_money(usd[1])
         else:
-            money = tables.format_money(usd[1]) if usd[0] == usd[1] else " to ".join(map(tables.format_money, usd))
-        if calls.minutes is None:
+            money = f"{tables.format_money(calls.usd_expected)}, from {' to '.join(map(tables.format_money, usd))}"
+        if calls.minutes is None or calls.minutes_range is None:
             time = f"unknown ({calls.minutes_basis})"
         else:
-            time = f"about {tables.format_seconds(calls.minutes * 60)} ({calls.minutes_basis})"
+            quick, slow = (tables.format_seconds(value * 60) for value in calls.minutes_range)
+            between = f", from {quick} to {slow}" if quick != slow else ""
+            time = f"about {tables.format_seconds(calls.minutes * 60)}{between} ({calls.minutes_basis})"
         examples = f"{len(self.indices)} of {self.dataset.name}"
         if self.left_out:
             examples += f" ({len(self.left_out)} left out: their text occurs in a compared prompt)"
         if math.isfinite(self.smallest_difference):
             seen = f"differences from about {self.smallest_difference:.2f} "
-            seen += f"(80% power, if {_ASSUMED_DISCORDANCE:.0%} of the examples are judged differently)"
+            seen += f"(80% power, {self._by()})"
         else:
             seen = "no difference: there are too few examples"
         pairs = [
@@ -145,9 +140,22 @@ class Plan:
             ("time", time),
             ("can see", seen),
         ]
+        if self.needed is not None:
+            enough = "these are enough" if self.needed <= len(self.indices) else f"about {self.needed:,} are needed"
+            pairs.append(("the margin", f"to settle it within ±{self.margin:g}, {enough} (80% power, {self._by()})"))
+        if self.budget is not None:
+            pairs.append(("budget", f"{self.budget} at most: it then ends on whole examples"))
+        if self.sequential:
+            pairs.append(("stops early", "as soon as every variant is decided, at the same level over all looks"))
         if self.guardrails:
             pairs.insert(3, ("guardrails", ", ".join(map(_allowed, self.guardrails))))
         return pairs + [("note", note) for note in self.notes]
+
+    def _by(self) -> str:
+        """What the spread of the paired differences is taken from."""
+        if self.spread is None:
+            return f"if {_ASSUMED_DISCORDANCE:.0%} of the examples are judged differently"
+        return f"by the spread of {self.spread.n:,} examples in {self.spread.source}"
 
     def __str__(self) -> str:
         return "Plan\n" + "\n".join(f"  {name:<11} {value}" for name, value in self.lines())
@@ -195,14 +203,19 @@ def make_plan(
     concurrency: int | None = None,
     timeout: float = 120.0,
     cost: Callable[[str, Usage], float | None],
-    typical: Callable[[str], tuple[float, float] | None],
+    pace: Callable[[str], Pace | None],
     workers: Callable[[str], int],
-    budget: Callable[[str], tuple[float | None, float | None]] = lambda model: (None, None),
+    limits: Callable[[str], tuple[float | None, float | None]] = lambda model: (None, None),
+    budget: Budget | None = None,
+    sequential: bool = False,
+    spread: Spread | None = None,
+    decided: int = 0,
 ) -> Plan:
     """A plan, or an InputError that names what is wrong.
 
-    cost(model, usage): dollars. typical(model): (seconds, output tokens) of earlier calls. workers(model): calls at once.
-    budget(model): requests and tokens a minute that its endpoint may be sent, None without a limit.
+    cost(model, usage): dollars. pace(model): how fast earlier calls were. workers(model): calls at once.
+    limits(model): requests and tokens a minute that its endpoint may be sent, None without a limit. spread: of the paired
+    differences, from a pilot or earlier runs. decided: how many comparisons this data set has decided before.
     """
     _check_numbers(margin=margin, level=level, timeout=timeout)
     _check_counts(repeats=(repeats, 1), seed=(seed, 0), concurrency=(concurrency, 1))
@@ -268,15 +281,23 @@ def make_plan(
         notes.append(f"input {', '.join(unused)} of the data set is used by no prompt")
     if repeats > 1 and all(variant.params.temperature == 0 for variant in variants):
         notes.append("temperature is 0: repeats will hardly differ")
-    sd = statistics.discordance_sd(_ASSUMED_DISCORDANCE)
-    contrasts = max(1, len(variants) - 1)
+    if decided >= MOST_DECISIONS:
+        notes.append(holdout_note(decided, dataset))
+    sd = power.discordance_sd(_ASSUMED_DISCORDANCE) if spread is None else spread.sd
+    each = 1 - (1 - level) / max(1, len(variants) - 1) * (1 - EARLY if sequential else 1)
+    guessed = estimate(variants, len(indices) * repeats, chars, concurrency, cost, pace, workers, limits)
+    if budget is not None and budget.usd is not None and guessed.unpriced:
+        raise InputError(
+            f"a budget of {tables.format_money(budget.usd)} cannot be kept: there is no price for "
+            f"{', '.join(guessed.unpriced)}. Give a budget in minutes instead."
+        )
     return Plan(
         variants=tuple(variants), dataset=dataset, indices=indices, left_out=left_out, primary=primary,
         scorers=tuple(scorers), margin=float(margin), control=control, repeats=repeats, seed=seed, level=level,
-        guardrails=tuple(guardrails), concurrency=concurrency, timeout=timeout,
-        estimate=_estimate(variants, len(indices) * repeats, chars, concurrency, cost, typical, workers, budget),
-        smallest_difference=statistics.smallest_difference(len(indices), sd, 1 - (1 - level) / contrasts, 0.8),
-        notes=tuple(notes),
+        guardrails=tuple(guardrails), concurrency=concurrency, timeout=timeout, estimate=guessed,
+        smallest_difference=power.smallest_difference(len(indices), sd, each, 0.8),
+        notes=tuple(notes), budget=budget, sequential=sequential, spread=spread,
+        needed=power.examples_needed(sd, margin, each) if len(variants) > 1 else None,
     )  # fmt: skip
 
 
@@ -349,60 +370,3 @@ def _occurs(text: str, haystack: str) -> bool:
     """Whether the words of an example stand in a prompt; a single short word would match by chance and does not count."""
     words = _normal(text)
     return (len(words) - 2 >= _LEAK_CHARS or words.count(" ") > 2) and words in haystack
-
-
-def _estimate(
-    variants: Sequence[Variant],
-    calls_each: int,
-    chars: Mapping[str, float],
-    concurrency: int | None,
-    cost: Callable[[str, Usage], float | None],
-    typical: Callable[[str], tuple[float, float] | None],
-    workers: Callable[[str], int],
-    budget: Callable[[str], tuple[float | None, float | None]],
-) -> Estimate:
-    prompt_low = prompt_high = out_low = out_high = 0
-    usd = [0.0, 0.0]
-    unpriced: dict[str, None] = {}
-    seconds = 0.0  # NaN: unknown
-    bases: dict[str, None] = {}
-    for variant in variants:
-        prompt = variant.prompt
-        fixed = len(prompt.text) + sum(len(message.content) + 8 for message in prompt.messages)
-        own = chars[prompt.digest]
-        low, high = ((fixed + own) / rate for rate in _CHARS_PER_TOKEN)
-        low, high = math.floor(low), math.ceil(high) + 24  # a chat template adds up to about two dozen
-        most = variant.params.max_tokens or _UNBOUNDED_OUTPUT
-        prompt_low, prompt_high = prompt_low + low * calls_each, prompt_high + high * calls_each
-        out_low, out_high = out_low + calls_each, out_high + most * calls_each
-        for place, (tokens, out) in enumerate(((low, 1), (high, most))):
-            one_call = cost(variant.model, Usage(tokens, out))
-            if one_call is None:
-                unpriced[variant.model] = None
-            else:
-                usd[place] += one_call * calls_each
-        known = typical(variant.model)
-        if known is not None:
-            one, basis = known[0], "from earlier calls"
-        elif split_model(variant.model)[0] == "embedded":
-            one = _EMBEDDED_SECONDS[0] * own / _CHARS_PER_TOKEN[1] + _EMBEDDED_SECONDS[1] * min(most, 64)
-            basis = "assumed for one CPU thread"
-        else:
-            one, basis = math.nan, f"{variant.model} has not been called yet"
-        requests, tokens_a_minute = budget(variant.model)
-        paced = 60 * calls_each / requests if requests else 0.0
-        paced = max(paced, 60 * calls_each * (low + 1) / tokens_a_minute if tokens_a_minute else 0.0)
-        taken = calls_each * one / (concurrency or workers(variant.model))
-        if paced and not taken > paced:  # this much is certain, also of a model that was never called
-            taken, basis = paced, f"at least, by the budget of {split_model(variant.model)[0]}"
-        bases[basis] = None
-        seconds += taken
-    return Estimate(
-        calls=calls_each * len(variants),
-        prompt_tokens=(prompt_low, prompt_high),
-        completion_tokens=(out_low, out_high),
-        usd=None if unpriced else (usd[0], usd[1]),
-        minutes=None if math.isnan(seconds) else seconds / 60,
-        minutes_basis=", ".join(bases),
-        unpriced=tuple(unpriced),
-    )

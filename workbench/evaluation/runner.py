@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -22,11 +22,14 @@ from filelock import FileLock, Timeout
 from workbench.calls import Segment
 from workbench.client import Client, Outcome, stopped
 from workbench.errors import BadAnswerError, BadRequestError, CallError, ContextLengthError, RunError, StoppedError
+from workbench.evaluation.deciding import clear
+from workbench.evaluation.estimate import ceiling
 from workbench.evaluation.folder import RunFolder, open_folder
 from workbench.evaluation.measurements import FRESH, REPLAYED, Measurements
 from workbench.evaluation.plan import Plan, request_for, seeded
+from workbench.evaluation.rounds import Rounds
 from workbench.evaluation.scorers.scorer import Answer
-from workbench.records import Call, Example, ModelInfo, Score, Variant
+from workbench.records import Call, Example, ModelInfo, Score, Usage, Variant
 from workbench.running.interrupt import on_interrupt
 from workbench.running.progress import Progress, Reporter, default_reporter
 from workbench.running.quiet import rare_collections
@@ -44,7 +47,9 @@ _OF_THIS_REQUEST = (BadAnswerError, BadRequestError, ContextLengthError)
 class Run:
     """What a run left: the plan as it was resolved, its numbers and its folder.
 
-    stopped: why it ended early, or None. spent: dollars that it spent now, warm-ups too; None if a price is unknown.
+    stopped: why it ended early, or None. ended: how: "clear" is a sequential plan's early answer and "budget" the plan's budget,
+    both on whole examples; "stopped" is anything else. examples: of such an end those that were asked, in the plan's order.
+    seconds: that asking took now. spent: dollars that it spent now, warm-ups too; None if a price is unknown.
     unscored: by scorer, the reasons why answers have no score and how often. lost: by replica's address, calls that it failed.
     """
 
@@ -55,6 +60,9 @@ class Run:
     spent: float | None
     unscored: Mapping[str, Counter[str]] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
+    ended: Literal["done", "clear", "budget", "stopped"] = "done"
+    examples: np.ndarray | None = None
+    seconds: float = 0.0
 
 
 class _Arm:
@@ -91,6 +99,8 @@ async def run_plan(
     *,
     fresh: bool = False,
     progress: Reporter | None = None,
+    cost: Callable[[str, Usage], float | None] = lambda model, usage: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Run:
     """Measure what the plan asks for and earlier runs have not; all of it with `fresh`.
 
@@ -110,12 +120,15 @@ async def run_plan(
             "reused. Or measure apart with fresh=True (--fresh)."
         ) from None
     try:
-        runner = _Runner(plan, client, infos, folder, progress or default_reporter())
+        runner = _Runner(plan, client, infos, folder, progress or default_reporter(), cost, clock)
         await runner.replay()
         before = _lost(plan, client)
         stopped = await runner.measure()
         lost = {url: count - before.get(url, 0) for url, count in _lost(plan, client).items()}
-        return Run(plan, runner.measurements, folder, stopped, runner.spent, runner.unscored, lost)
+        return Run(
+            plan, runner.measurements, folder, stopped, runner.spent, runner.unscored, lost, runner.ended,
+            runner.rounds.done if not runner.rounds.whole else None, runner.seconds,
+        )  # fmt: skip
     finally:
         lock.release()
 
@@ -138,6 +151,8 @@ class _Runner:
         infos: Mapping[str, ModelInfo],
         folder: RunFolder,
         progress: Reporter,
+        cost: Callable[[str, Usage], float | None],
+        clock: Callable[[], float],
     ) -> None:
         self._plan = plan
         self._client = client
@@ -159,6 +174,12 @@ class _Runner:
         self.spent: float | None = 0.0
         self.unscored: dict[str, Counter[str]] = {scorer.name: Counter() for scorer in plan.scorers}
         self._last_error: CallError | None = None
+        self._cost = cost
+        self._clock = clock
+        self._warm: set[str] = set()
+        self.rounds = Rounds(plan, self.measurements, self._ceiling, clock)
+        self.ended: Literal["done", "clear", "budget", "stopped"] = "done"
+        self.seconds = 0.0
         self._stopped: str | None = None
 
     def _read(self, example: int) -> Example:
@@ -180,7 +201,7 @@ class _Runner:
             self.measurements.add(
                 row["variant"], row["example"], row["repeat"], state=REPLAYED, at=row["ended_at"], scores=scores,
                 latency=row["latency"], first_token=row["first_token"], cost=row["cost"],
-                failed=row["error"] is not None,
+                failed=row["error"] is not None, in_flight=row.get("in_flight"),
             )  # fmt: skip
         self._reused = self._done = self.measurements.done
 
@@ -191,31 +212,75 @@ class _Runner:
 
         def stop(reason: str) -> None:
             if self._stopped is None:
-                self._stopped = reason
+                self._stopped, self.ended = reason, "stopped"
             for worker in workers:
                 worker.cancel()
 
+        began = self._clock()
+        self.rounds = Rounds(self._plan, self.measurements, self._ceiling, self._clock)
+        left, deadline = self.rounds.remaining, None
+        if left is not None:
+            deadline = loop.call_later(left, stop, f"its time of {self._plan.budget} is over")
         try:
             with on_interrupt(lambda: loop.call_soon_threadsafe(stop, "interrupted")), rare_collections():
-                for block, model in enumerate(self._plan.models):
-                    tasks = _Peekable(self._tasks(block, model))
-                    if self._halted() or not tasks:
-                        continue
-                    self._report(model)
-                    workers[:] = [asyncio.create_task(self._warm_up(block, model, stop))]
-                    await self._join(workers)
-                    if self._halted():
-                        continue
-                    count = self._plan.concurrency or self._client.runtime(model).concurrency
-                    limiter = self._client.limiter(model)
-                    named = self._plan.concurrency
-                    with limiter.allow(named) if limiter is not None and named else nullcontext():
-                        workers[:] = [asyncio.create_task(self._work(tasks, stop)) for _ in range(count)]
-                        await self._join(workers)
+                if self.rounds.whole:
+                    await self._ask_all(None, workers, stop)
+                else:
+                    await self._ask_in_rounds(workers, stop)
         finally:
+            if deadline is not None:
+                deadline.cancel()
+            self.seconds = self._clock() - began
             self._segment.close()
             self._report("", finished=True)
         return self._stopped
+
+    async def _ask_in_rounds(self, workers: list[asyncio.Task[None]], stop: Callable[[str], None]) -> None:
+        """Round by round, until all is there, a sequential plan's answer is clear, or the budget allows no other round."""
+        count = len(self._plan.indices)
+        while not self._halted():
+            there = self.measurements.done == self.measurements.total
+            if self._plan.sequential and not there and clear(self._plan, self.measurements, self.rounds.done):
+                done = len(self.rounds.done)
+                self._stopped, self.ended = f"the answer was clear after {done:,} of {count:,} examples", "clear"
+                return
+            examples = self.rounds.next(self.spent, min(self._count(model) for model in self._plan.models))
+            if examples is None:
+                if self.rounds.ended is not None:
+                    self._stopped, self.ended = self.rounds.ended, "budget"
+                return
+            await self._ask_all(examples, workers, stop)
+
+    async def _ask_all(
+        self, examples: np.ndarray | None, workers: list[asyncio.Task[None]], stop: Callable[[str], None]
+    ) -> None:
+        """Ask every model about these examples, None for all."""
+        for block, model in enumerate(self._plan.models):
+            tasks = _Peekable(self._tasks(block, model, examples))
+            if self._halted() or not tasks:
+                continue
+            self._report(model)
+            if model not in self._warm:
+                self._warm.add(model)
+                workers[:] = [asyncio.create_task(self._warm_up(block, model, stop))]
+                await self._join(workers)
+                if self._halted():
+                    continue
+            limiter = self._client.limiter(model)
+            named = self._plan.concurrency
+            with limiter.allow(named) if limiter is not None and named else nullcontext():
+                workers[:] = [asyncio.create_task(self._work(tasks, stop)) for _ in range(self._count(model))]
+                await self._join(workers)
+
+    def _count(self, model: str) -> int:
+        return self._plan.concurrency or self._client.runtime(model).concurrency
+
+    def _ceiling(self, at: int, example: int) -> float | None:
+        """Dollars that a variant's call about an example costs at most."""
+        arm = self._arms[at]
+        request = request_for(arm.variant, self._example(example).inputs, arm.params[0], self._plan.timeout)
+        chars = len(request.text()) + 8 * len(request.messages)
+        return ceiling(arm.variant, chars, self._cost)
 
     def _halted(self) -> bool:
         return self._stopped is not None
@@ -232,14 +297,15 @@ class _Runner:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise result
 
-    def _tasks(self, block: int, model: str) -> Iterator[_Task]:
-        """What is missing of one block, in its order: made one by one, so that memory does not grow with the rows."""
+    def _tasks(self, block: int, model: str, among: np.ndarray | None) -> Iterator[_Task]:
+        """What is missing of one block, or of a round's examples, in its order: made one by one, so that memory does not grow
+        with the rows."""
         arms = [arm for arm in self._arms if arm.variant.model == model]
         at = [self.measurements.of(arm.label) for arm in arms]
         position = 0
         for repeat in range(self._plan.repeats):
             rng = np.random.default_rng([self._plan.seed, block, repeat])
-            examples = rng.permutation(len(self._plan.indices))
+            examples = rng.permutation(len(self._plan.indices)) if among is None else among
             # for each example its own random order of the prompts
             orders = rng.permuted(np.tile(np.arange(len(arms), dtype=np.uint8), (len(examples), 1)), axis=1)
             for start in range(0, len(examples), _CHUNK):
@@ -309,13 +375,14 @@ class _Runner:
         if row.error is None:
             self.spent = None if self.spent is None or row.spent is None else self.spent + row.spent
         if not task.warmup:
-            self._count(task, outcome, row)
+            self._note(task, outcome, row)
         return outcome
 
-    def _count(self, task: _Task, outcome: Outcome, row: Call) -> None:
+    def _note(self, task: _Task, outcome: Outcome, row: Call) -> None:
         self.measurements.add(
             task.arm.label, task.example, task.repeat, state=FRESH, at=row.ended_at,
             scores=row.scores, latency=row.latency, first_token=row.first_token, cost=row.cost, failed=row.error is not None,
+            in_flight=row.in_flight,
         )  # fmt: skip
         if outcome.error is None:
             self._done += 1

@@ -8,17 +8,23 @@ printed is the one that decides.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from workbench.errors import InputError
 from workbench.evaluation.arms import ArmScores
 from workbench.evaluation.guardrails import Guardrail, check_guardrail, check_margin
 from workbench.evaluation.sentences import alone, contrast_sentence, nothing_paired, short_names, summary
-from workbench.evaluation.statistics import examples_needed, paired_interval
+from workbench.evaluation.sequential import EARLY, confidence_sequence
+from workbench.evaluation.statistics import Paired, examples_needed, paired_interval
 from workbench.records import Contrast, Interval, Verdict
 
-__all__ = ["ArmScores", "Guardrail", "decide"]
+__all__ = ["ArmScores", "Guardrail", "decide", "decision_of"]
 
+Array = npt.NDArray[np.float64]
 Decision = Literal["better", "worse", "equivalent", "undecided"]
 
 
@@ -34,6 +40,7 @@ def decide(
     binary: bool | None = None,
     seed: int = 0,
     final: bool = True,
+    planned: int | None = None,
 ) -> Verdict:
     """The verdict of every other arm against `control` (a label) on the score `primary`.
 
@@ -41,7 +48,8 @@ def decide(
     binary: whether the primary score is right/wrong; None looks at it. Contrast.p_value is Bonferroni's, like the
     interval. A guardrail's interval is the difference (score) or the relative change of the median (latency, cost).
     winner: better and no guardrail broken; of several the best estimate; None unless `final`, which is whether all planned
-    answers are there. Raises InputError for unknown or repeated
+    answers are there. planned: of a sequential comparison, its examples; rows are then in the plan's order, and before the last
+    of them the interval is that of `sequential.confidence_sequence`. Raises InputError for unknown or repeated
     labels, a missing score, a bad margin, arrays that are not aligned, or binary=True with other scores than 0 and 1.
     """
     check_margin(margin, "margin")
@@ -55,8 +63,8 @@ def decide(
     contrasts = []
     for label, arm in by_label.items():
         checks = tuple(check_guardrail(guardrail, base, arm, names, each, seed) for guardrail in guardrails)
-        found = paired_interval(base.scores[primary], arm.scores[primary], level=each, seed=seed, binary=binary)
-        decision = "undecided" if found is None else _decision(found.interval, margin, higher_is_better)
+        found = _paired(base.scores[primary], arm.scores[primary], each, seed, binary, planned)
+        decision = "undecided" if found is None else decision_of(found.interval, margin, higher_is_better)
         needed = None if found is None else examples_needed(found.sd, margin, each, span=found.span)
         if found is None:
             sentence = nothing_paired(primary, base, arm, names)
@@ -77,6 +85,7 @@ def decide(
                 n_needed=needed,
                 guardrails=checks,
                 sentence=sentence,
+                sd=None if found is None else found.sd,
             )
         )
     best = _best(contrasts, higher_is_better) if final else None
@@ -84,7 +93,24 @@ def decide(
     return Verdict(primary, control, tuple(contrasts), None if best is None else best.variant, sentence)
 
 
-def _decision(interval: Interval, margin: float, higher_is_better: bool) -> Decision:
+def _paired(
+    before: Array, after: Array, level: float, seed: int, binary: bool | None, planned: int | None
+) -> Paired | None:
+    """The interval that decides; of a sequential comparison the one that holds over all its looks and its end together."""
+    if planned is None:
+        return paired_interval(before, after, level=level, seed=seed, binary=binary)
+    ending = 1 - (1 - level) * (1 - EARLY)
+    found = paired_interval(before, after, level=ending, seed=seed, binary=binary)
+    if found is None or len(before) >= planned:
+        return found and replace(found, interval=found.interval._replace(level=level))
+    interval = confidence_sequence(before, after, planned=planned, level=1 - (1 - level) * EARLY)
+    if interval is None:
+        return None
+    return replace(found, interval=interval._replace(level=level), method="sequence", span=None)
+
+
+def decision_of(interval: Interval, margin: float, higher_is_better: bool) -> Decision:
+    """What the interval of a difference says about the margin."""
     if -margin <= interval.low and interval.high <= margin:
         return "equivalent"
     if interval.low > 0:
