@@ -126,3 +126,28 @@ async def test_a_store_that_is_away_lets_every_call_through(
     assert 3 == openai_double.calls
     assert stats.total.faults > 0
     assert not stats.complete
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_code_of_the_openai_package_gets_the_cache(
+    cached: Any, openai_double: OpenAIDouble, stream: bool
+) -> None:
+    """The second call, and `ask` for the same, are answered from it; the answer says so, and the log has all three."""
+    messages: Any = [{"role": "user", "content": "love it"}]
+    async with cached() as bench:
+        client = bench.openai("openai/m")
+        found = []
+        for _ in range(2):
+            answer: Any = await client.chat.completions.create(
+                model="m", messages=messages, temperature=0, stream=stream
+            )
+            chunks = [chunk async for chunk in answer] if stream else []
+            text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) if stream else None
+            found.append(text if stream else answer.choices[0].message.content)
+        asked = await bench.ask("love it", params=SURE)
+        assert ["model", "exact", "exact"] == bench.calls.frame()["source"].tolist()
+        if not stream:
+            assert "exact" == answer.workbench["source"]
+    assert found[0]
+    assert found[0] == found[1] == asked.text
+    assert 1 == openai_double.calls

@@ -57,6 +57,13 @@ def test_environment_yml_has_the_same_dependencies_as_pyproject() -> None:
     assert f"python{project['requires-python']}" in listed
 
 
+def test_no_benchmark_is_named_like_a_module_of_python() -> None:
+    """A script's folder comes first on the path: benchmarks/statistics.py would be everybody's `statistics`."""
+    names = {path.stem for path in (ROOT / "benchmarks").rglob("*.py")}
+    assert names
+    assert not names & sys.stdlib_module_names
+
+
 def test_import_brings_in_nothing_heavy() -> None:
     """`import workbench` and the command's help load none of the slow libraries."""
     heavy = {

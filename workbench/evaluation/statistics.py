@@ -16,7 +16,7 @@ score          the same idea for any score on a bounded scale. Of all distributi
 bootstrap-t    resamples examples and studentises: Efron and Tibshirani (1993), An Introduction to the Bootstrap, 12.5;
                Hall (1992), The Bootstrap and Edgeworth Expansion, 3. Its two cut-offs go half way to Student's: alone they
                are too wide with skewed and too narrow with heavy-tailed scores of 20 examples; half way both cover.
-               Measured on the grid of docs/statistics.md by benchmarks/statistics.py, not derived.
+               Measured on the grid of docs/statistics.md by benchmarks/intervals.py, not derived.
 t              Student's t.
 
 Right/wrong data take wilson or tango. All else takes `score` where a bootstrap has too little to resample (fewer than 8

@@ -291,7 +291,9 @@ class Faults:
             return BadRequestError(f"{name} cannot do this (501): {said}.", status=status)
         if status >= 500 or status == 424:
             return ServerError(
-                f"{name} failed ({status}): {said}. Its own log at {url} says more.", status=status, retry_after=wait
+                f"{name} failed ({status}): {said.rstrip('.')}. The log of the server at {url} says more.",
+                status=status,
+                retry_after=wait,
             )
         usual = "Check params and params.extra; what this server does not know must be left out."
         fix = next((fix for words, fix in _FIXES.items() if words in text), usual)

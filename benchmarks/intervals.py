@@ -1,6 +1,6 @@
 """Whether the intervals of a verdict cover, how wide they are, how often they alarm for nothing, and what they cost.
 
-python benchmarks/statistics.py [--json FILE] [--runs 4000] [--only coverage|errors|speed]
+python benchmarks/intervals.py [--json FILE] [--runs 4000] [--only coverage|errors|speed]
 
 coverage   of 95% intervals of a paired difference, for 20, 80 and 300 examples, once and three times repeated: right/wrong
            scores of which 5 or 20% differ (evenly, and three to one), and skewed or heavy-tailed ones. Target 94% from 80
