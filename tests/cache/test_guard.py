@@ -165,6 +165,7 @@ KEPT = [
     ("How old is Einstein?", "What is Einstein's age?"),
     ("What number of items is in stock?", "How many items are in stock?"),
     ("Is the meeting on 12/25/2026?", "Is the meeting on December 25, 2026?"),
+    ("It is broken. How do I return the broken phone?", "My phone is broken. How do I return it?"),
     # word order
     ("At the hotel, is there a luggage storage service?", "Is there a luggage storage service at the hotel?"),
     ("What is the Wi-Fi password for guests?", "What's the guest wifi password?"),
@@ -187,6 +188,7 @@ KEPT = [
     ("Is it open on 1 May?", "Is it open on May 1st?"),
     ("How many miles is 10 km?", "How many miles are in 10 kilometres?"),
     ("What is the return on $1.5 million?", "What is the return on $1,500,000?"),
+    ("Is .5 mg enough?", "Is 0.5 mg enough?"),
     # code and quotes
     ("How do I use `foo_bar`?", "How can I use foo_bar?"),
     ('What does "idempotent" mean?', "What does idempotent mean?"),
@@ -215,6 +217,16 @@ ONCE_SERVED = [
     ("Who should I send it to?", "Who should send it?"),
     ("What can I pay with?", "What can I pay for?"),
     ("If I cancel, do I get a refund?", "If I get a refund, do I cancel?"),
+    # what is said twice
+    ("Can a tenant sue a tenant?", "Can a tenant sue?"),
+    ("Compare Paris, Texas and Paris, France", "Compare Texas and Paris, France"),
+    ("What is the square of the square of 3?", "What is the square of 3?"),
+    ("Who is the father of the father of Tom?", "Who is the father of Tom?"),
+    ("What is the cost of cost accounting?", "What is cost accounting?"),
+    # how much, and whose
+    ("Is .5 mg a safe dose?", "Is 5 mg a safe dose?"),
+    ("How long does 10 GB take?", "How long does 10 Gb take?"),
+    ("May I know your name?", "May I know my name?"),
     # when, and for how long
     ("How did people cook rice?", "How do people cook rice?"),
     ("How long does a haircut take?", "How long does a haircut last?"),
@@ -329,6 +341,16 @@ def test_any_other_number_is_refused(one: int, other: int) -> None:
     """Whatever the numbers are."""
     said = veto(f"How many days has order {one} left?", f"How many days has order {other} left?")
     assert (said is None) == (one == other)
+
+
+@given(st.sampled_from(sorted({text for pair in KEPT for text in pair})), st.integers(0, 40))
+@settings(max_examples=300, deadline=None)
+def test_a_word_that_nobody_can_explain_is_refused_wherever_it_stands(text: str, place: int) -> None:
+    """Also within thanks, greetings and what only introduces a question."""
+    words = text.split()
+    place %= len(words) + 1
+    for strange in ("zorblax", "4711"):
+        assert veto(text, " ".join([*words[:place], strange, *words[place:]])) is not None
 
 
 @given(st.lists(st.sampled_from(["Ann", "Bob", "Eve", "Joe"]), min_size=2, max_size=2, unique=True))

@@ -91,17 +91,18 @@ def _spare(number: int, items: Sequence[Item], others: Sequence[Item], pairs: Ma
 
 
 def _repeated(number: int, items: Sequence[Item], pairs: Mapping[int, int]) -> bool:
-    """The word once more ("it is broken; how do I return the broken one"), or joined with a synonym ("signs and symptoms")."""
+    """The word again in another sentence ("It is broken. How do I return the broken one?"), or joined with a synonym ("signs and
+    symptoms"). In the same sentence it counts: "can a tenant sue a tenant"."""
     item = items[number]
     if item.mark.kind not in ("words", "names"):
         return False
     for there, other in enumerate(items):
         if there in pairs and other.mark.kind == item.mark.kind:
-            if item.mark.key == other.mark.key:
+            if item.mark.key == other.mark.key and item.sentence != other.sentence:
                 return True
             latter = item if there < number else other
             joined = abs(there - number) == 1 and latter.after in ("and", "or")
-            if (joined or item.mark.key == "price") and _same(item, other):
+            if joined and _same(item, other):
                 return True
     return False
 

@@ -124,10 +124,10 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "ASK",
     ),
     (
-        "tell help remind advise inform let ask",
+        "tell help remind advise inform let ask know",
         (
             rf"\b{_CAN_YOU} (?:tell|help|remind|advise|inform|let) (?:me|us)(?: know| understand)?\b(?: about)?"
-            r"|\b(?:can|could|may) i ask(?: you)?\b"
+            r"|\b(?:can|could|may) i (?:ask(?: you)?|know)\b"
         ),
         "ASK",
     ),

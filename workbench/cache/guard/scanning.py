@@ -71,6 +71,8 @@ _PIECE = r"""
   | (?P<pause>[,;:()\[\]{}]|[.?!]+)
   | (?P<symbol>[=<>+*^~|&@\#$\\%/!-]+|[^\s\w"'`])
 """
+_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
+_EXACT = re.compile(rf"(?<=\d) (?=(?:{'|'.join(EXACT_UNITS)})\b)")
 _NUMBER = re.compile(r"(-?)(us|a|c)?([£$€¥₹₩]?)\s?(\d[\d,]*(?:\.\d+)*(?:/\d+)?)([^\W\d_]*)(.*)", re.DOTALL)
 _TIME = re.compile(r"(\d{1,2})(?:[:.](\d{2}))?(?::(\d{2}))?\s?([ap])?")
 _ISO_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
@@ -94,8 +96,9 @@ _MONTH_AFTER = words("in of since until till by from before after during last ne
 
 
 def clean(text: str) -> str:
-    """The text in one spelling of letters, quotes, dashes and spaces."""
-    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", text).translate(_PLAIN))
+    """The text in one spelling of letters, quotes, dashes and spaces; .5 is 0.5, and units that capitals tell stand at theirs."""
+    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text).translate(_PLAIN))
+    return _EXACT.sub("", _POINT.sub("0.", plain))
 
 
 def quoted(text: str) -> list[str]:
