@@ -223,6 +223,7 @@ ONCE_SERVED = [
     ("What is the square of the square of 3?", "What is the square of 3?"),
     ("Who is the father of the father of Tom?", "Who is the father of Tom?"),
     ("What is the cost of cost accounting?", "What is cost accounting?"),
+    ("Are you single or married?", "Are you single or not married?"),
     # how much, and whose
     ("Is .5 mg a safe dose?", "Is 5 mg a safe dose?"),
     ("How long does 10 GB take?", "How long does 10 Gb take?"),

@@ -412,7 +412,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("lot lots", r"\b(?:a )?lots? of\b", "many"),
     ("couple", r"\b(?:a )?couple of\b", "2"),
     ("too", r"\btoo (?:much|many)\b", "excess"),
-    ("or", r"\bor not\b", ""),
+    ("or", r"(?<=whether )or not\b|(?<=WHETHER )or not\b|(?<=if )or not\b|\bor not(?= [.,]|$)", ""),
     ("us", r"\b(in|to|from|of|within|across|around) the us\b", r"\1 usa"),
     ("clock", r"\bo clock\b", ""),
 )
