@@ -10,6 +10,7 @@ import re
 from functools import cache
 
 from workbench.cache.guard.vocabulary import NUMBERS, words
+from workbench.cache.guard.wordings import ANYBODY, BE, FOR_ME, HELPER, SOME, START, WORDINGS
 
 __all__ = ["HESITATIONS", "rewritten"]
 
@@ -18,15 +19,9 @@ HESITATIONS = words("""
     perhaps maybe anyway possibly probably sorry just exactly really roughly kinda somehow approximately usually typically
     normally generally ideally
 """)
-_START = r"(?:(?<=^)|(?<=[,.] )|(?<=ASK ))"
-_BE = "(?:is|are|was|were|would be|will be)"
 _DO = "(?:do|does|can|could|would|should|might|may|shall|must)"  # "how did people cook" is another question
 _CAN_YOU = "(?:can|could|will|would) (?:you|someone|anyone|somebody|anybody)"
-_I = "(?:i|we|you|one|someone|somebody|people|anyone|a person|users|a user)"
-_FOR_ME = "(?: for (?:me|us|someone|anyone))?"
-_HELPER = "(?:is|are|was|were|do|does|did|can|could|should|will|would|has|have|had)"
 _WH = "(?:how|what|why|when|where|who|if|whether)"
-_SOME = "([^,.]{1,80}?)"
 
 # words of which one must occur for the rule to be worth a try, a pattern, what it becomes; tried in this order
 _RULES: tuple[tuple[str, str, str], ...] = (
@@ -34,7 +29,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("cannot cant", r"\b(?:cannot|cant)\b", "can not"),
     (
         "dont doesnt didnt isnt arent wasnt werent hasnt havent hadnt wouldnt couldnt shouldnt",
-        rf"\b({_HELPER})nt\b",
+        rf"\b({HELPER})nt\b",
         r"\1 not",
     ),
     ("wont", r"\bwont\b", "will not"),
@@ -61,7 +56,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (
         "hi hello hey hiya yo howdy greetings dear good morning afternoon evening",
         (
-            rf"{_START}(?:hi|hello|hey|hiya|yo|howdy|greetings|dear|good (?:morning|afternoon|evening|day)"
+            rf"{START}(?:hi|hello|hey|hiya|yo|howdy|greetings|dear|good (?:morning|afternoon|evening|day)"
             r"|(?:morning|afternoon|evening)(?= [.,]))"
             r"(?: (?:there|team|all|everyone|folks|guys|mate|sir|madam|support|again))*(?= |$)"
         ),
@@ -79,7 +74,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (
         "apologies bothering bother trouble asking hope hoping",
         (
-            rf"{_START}(?:apologies )?(?:for (?:asking|bothering you)|to (?:bother|trouble) you(?: again)?"
+            rf"{START}(?:apologies )?(?:for (?:asking|bothering you)|to (?:bother|trouble) you(?: again)?"
             r"|(?:i (?:am )?)?hop(?:e|ing) (?:you are (?:well|doing well)|this finds you well|(?:you|someone) can help(?: me)?))"
             r"(?: (?:,|\.|but))*"
         ),
@@ -98,7 +93,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "so ok okay yeah yep yes well right alright and but oh now also question",
-        rf"{_START}(?:(?:so|ok|okay|yeah|yep|yes|well|right|alright|and|but|oh|now|question|also)(?: ,)? )+(?=\S)",
+        rf"{START}(?:(?:so|ok|okay|yeah|yep|yes|well|right|alright|and|but|oh|now|question|also)(?: ,)? )+(?=\S)",
         "",
     ),
     ("all", r"\bat all\b", ""),
@@ -107,7 +102,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "right correct yes no it you i we they there that",
         (
             r" , (?:right|correct|yes|yeah|no"
-            rf"|{_HELPER}(?: not)? (?:it|you|i|we|they|there|that))(?= [.]|$)"
+            rf"|{HELPER}(?: not)? (?:it|you|i|we|they|there|that))(?= [.]|$)"
         ),
         " TAG",
     ),
@@ -133,12 +128,12 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "explain describe clarify define specify",
-        rf"\b(?:{_CAN_YOU} |{_START})(?:explain|describe|clarify|define|specify)\b(?: (?:to|for) (?:me|us))?",
+        rf"\b(?:{_CAN_YOU} |{START})(?:explain|describe|clarify|define|specify)\b(?: (?:to|for) (?:me|us))?",
         "ASK what_explaining",
     ),
     (
         "give show list name",
-        rf"\b(?:{_CAN_YOU} )?(?:give|show) (?:me|us)\b|\b(?:{_CAN_YOU} |{_START})(?:list|name)(?: for (?:me|us))?\b",
+        rf"\b(?:{_CAN_YOU} )?(?:give|show) (?:me|us)\b|\b(?:{_CAN_YOU} |{START})(?:list|name)(?: for (?:me|us))?\b",
         "ASK what_listing",
     ),
     (
@@ -154,7 +149,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     # of something given; without a number it is another question: "calculate entropy", "what is entropy"
     (
         "calculate compute out",
-        rf"{_START}(?:calculate|compute|work out|figure out|find out)(?= (?:¤|\d|(?:{'|'.join(NUMBERS)}|{_WH})\b))",
+        rf"{START}(?:calculate|compute|work out|figure out|find out)(?= (?:¤|\d|(?:{'|'.join(NUMBERS)}|{_WH})\b))",
         "ASK",
     ),
     ("what_explaining what_listing", rf"\bASK what_\w+ (?={_WH}\b)", "ASK "),
@@ -181,7 +176,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "it",
         (
             r"\b(?:is|would|will) it (?:be )?(?:possible|ok|okay|alright|all right|fine|acceptable|permitted|allowed"
-            rf"|permissible|feasible){_FOR_ME}(?: to| if i| that i| i)?\b"
+            rf"|permissible|feasible){FOR_ME}(?: to| if i| that i| i)?\b"
         ),
         "CAN",
     ),
@@ -211,7 +206,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "need to",
     ),
     ("need", r"^need to (i|we)\b", r"do \1 need to"),
-    ("need", rf"{_START}need to (?=(?:the|a|an|my|our|your|all|every|each|both)\b)", "do need to "),
+    ("need", rf"{START}need to (?=(?:the|a|an|my|our|your|all|every|each|both)\b)", "do need to "),
     ("need", r"\b(?:do|does) (?!(?:need|i|we|you|they|he|she|it) )([^,.]{1,60}?) need to\b", r"do need to \1"),
     ("need", r"\bneed to (i|we)\b", r"\1 need to"),
     ("ought it", r"\b(?:ought i to|is it (?:a good idea|advisable|recommended|wise)(?: for me)? to)\b", "should i"),
@@ -219,7 +214,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (
         "way ways step steps process procedure method methods instructions approach technique",
         (
-            rf"\bwhat {_BE} (?:the |a |some |my )?(?:best |right |correct |proper |usual |good |recommended |exact )?"
+            rf"\bwhat {BE} (?:the |a |some |my )?(?:best |right |correct |proper |usual |good |recommended |exact )?"
             r"(?:ways?|steps?|process|procedure|methods?|instructions|approach|technique)"
             r"(?: (?:that )?i (?:need|should|can)(?: to)?(?: follow| take| use)?)?"
             r"(?: (?:for|to|of|in order to|involved in|needed to|in))+\b"
@@ -229,7 +224,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (
         "steps ways way instructions procedure process method",
         (
-            rf"{_START}(?:the |any )?(?:best |easiest |right )?"
+            rf"{START}(?:the |any )?(?:best |easiest |right )?"
             r"(?:steps?|ways?|instructions|procedure|process|method) (?:to|for|of)\b"
         ),
         "HOW",
@@ -239,13 +234,13 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         r"\bwhat steps (?:are|is|do i have) (?:needed|required|necessary|involved|need(?:ed)?|to take)(?: (?:to|in|for))+\b",
         "HOW",
     ),
-    ("way", rf"\b(?:in )?what way {_DO} {_I}\b", "HOW"),
+    ("way", rf"\b(?:in )?what way {_DO} {ANYBODY}\b", "HOW"),
     ("steps", r"\bwhat steps (?:do|should|can) i (?:need to )?(?:take|follow) to\b", "HOW"),
-    ("do", rf"\bwhat (?:{_DO} {_I}|{_I}) (?:need to )?do (?:in order )?to\b", "HOW"),
+    ("do", rf"\bwhat (?:{_DO} {ANYBODY}|{ANYBODY}) (?:need to )?do (?:in order )?to\b", "HOW"),
     (
         "how",
         (
-            rf"\bi (?:would like|want|need) to {_SOME} (?:,|\.|but|and) how (?:do|can|should|would) i (?:do|go about)"
+            rf"\bi (?:would like|want|need) to {SOME} (?:,|\.|but|and) how (?:do|can|should|would) i (?:do|go about)"
             r" (?:that|this|it)\b"
         ),
         r"HOW \1",
@@ -253,8 +248,8 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (
         "how",
         (
-            rf"\bhow (?:{_DO} {_I}|{_I} (?:can|could|should|would|might|may|need to)|am {_I} (?:able )?to|is {_I} able to"
-            rf"|will {_I}|(?:best )?to|need to {_I})\b(?: (?:go about|be able to|best|need to|have to))*"
+            rf"\bhow (?:{_DO} {ANYBODY}|{ANYBODY} (?:can|could|should|would|might|may|need to)|am {ANYBODY} (?:able )?to|is {ANYBODY} able to"
+            rf"|will {ANYBODY}|(?:best )?to|need to {ANYBODY})\b(?: (?:go about|be able to|best|need to|have to))*"
         ),
         "HOW",
     ),
@@ -262,15 +257,15 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     # wants
     (
         "help",
-        rf"(?:\b{_CAN_YOU} |{_START})help (?:me|us)(?: to)? (?=(?!(?:with|understand|know|find out|{_WH})\b)\w)",
+        rf"(?:\b{_CAN_YOU} |{START})help (?:me|us)(?: to)? (?=(?!(?:with|understand|know|find out|{_WH})\b)\w)",
         "WANT ",
     ),
     (
         "want like love wish trying looking need",
-        rf"{_START}(?:i|we) (?:would (?:like|love)|want|wish|am trying|are trying|am looking|need) to\b",
+        rf"{START}(?:i|we) (?:would (?:like|love)|want|wish|am trying|are trying|am looking|need) to\b",
         "WANT",
     ),
-    ("hope hoping plan intend", rf"{_START}(?:i|we) (?:hope|am hoping|plan|intend) to\b", ""),
+    ("hope hoping plan intend", rf"{START}(?:i|we) (?:hope|am hoping|plan|intend) to\b", ""),
     (
         "you",
         (
@@ -279,148 +274,12 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         ),
         "",
     ),
-    # prices
-    ("cost", r"\bhow much (?:money )?(?:(?:does|do|would|will) )?(?:it )?cost\b(?: to)?", "what is PRICE"),
-    (
-        "cost charge pay owe be",
-        (
-            r"\b(?:how much|what) (?:does|do|would|will) (?:it cost|you charge|they charge|i pay|i owe|we pay|you pay|it be)"
-            r"(?: (?:for|to))?\b"
-        ),
-        "what is PRICE",
-    ),
-    ("cost costs", rf"\b(?:how much|what) (?:does|do|would|will) {_SOME} costs?\b", r"what is PRICE \1"),
-    ("costs", rf"\b(?:how much|what) {_SOME} costs\b", r"what is PRICE \1"),
-    ("cost costs", rf"\b(?:how much|what) did {_SOME} costs?\b", r"what was PRICE \1"),
-    ("much", r"\bhow much (?:was|were)\b", "what was PRICE"),
-    ("much", r"\bhow much (?:is|are|for|will it be|would it be)\b", "what is PRICE"),
-    (
-        "charged",
-        r"\bhow much (?:will|would|do|am|are) i (?:be |get |being )?charged(?: (?:for|to))?\b",
-        "what is PRICE",
-    ),
-    (
-        "price prices cost costs charge charges fee fees",
-        r"\bwhat (?:was|were) the (?:total |full |overall )?(?:price|cost|charge|fee)s?(?: (?:of|for|to))?\b",
-        "what was PRICE",
-    ),
-    (
-        "price prices cost costs charge charges fee fees",
-        rf"\bwhat {_BE} the (?:total |full |overall )?(?:price|cost|charge|fee)s?(?: (?:of|for|to))?\b",
-        "what is PRICE",
-    ),
-    ("by", rf"\bwho (?:is|are|was|were) {_SOME} (\w+(?:ed|en|t|wn)) by(?= [.]|$)", r"who \2 \1"),
-    ("by", rf"\bby who (?:is|are|was|were) {_SOME} (\w+(?:ed|en|t|wn))(?= [.]|$)", r"who \2 \1"),
-    ("looking", rf"{_START}(?:i|we) (?:am|are) looking for(?: info(?:rmation)? (?:on|about))?\b", "ASK"),
-    ("bit while", r"\bfor a (?:little |short )?(?:bit|while)\b", "awhile"),
-    # measures
-    ("degrees degree", r"\bdegrees? (?=(?:celsius|centigrade|fahrenheit|c|f)\b)", ""),
-    ("many number", rf"\b(?:how many|what number of|what {_BE} the (?:total )?number of)\b", "MANY"),
-    ("MANY", r"\b(?:are|is) there\b", ""),
-    (
-        "long",
-        (
-            r"\bhow long (?:(?:does|do|did|will|would|is|are|was|can|could|should)(?: (?:it|i|we|you)\b)?(?: (?:take|taking))?"
-            rf"|(?:has|have|had) it taken|it (?:will |would )?(?:takes?|took)){_FOR_ME}(?: (?:to|for|until))?\b"
-        ),
-        "LONG",
-    ),
-    ("takes take", rf"\bhow long {_SOME} takes?\b", r"LONG \1"),
-    ("lasts last", rf"\bhow long {_SOME} lasts?\b", r"LONG last \1"),  # what takes an hour may last a day
-    (
-        "time",
-        (rf"\bhow much time (?:does|do|will)(?: it)?(?: take)?{_FOR_ME}(?: to| for)?\b"),
-        "LONG",
-    ),
-    ("duration length", rf"\bwhat {_BE} the (?:duration|length) of\b", "LONG last"),
-    ("LONG", rf"(?<=LONG ){_SOME} takes?\b", r"\1"),
-    ("LONG", rf"(?<=LONG )(?!last ){_SOME} lasts?\b", r"last \1"),
-    # of: so that what has it may stand before it ("Einstein's age")
-    ("tall high", r"\bhow (?:tall|high)\b(?: (?:is|are)\b)?", "what is height of"),
-    ("heavy", r"\bhow heavy\b(?: (?:is|are)\b)?", "what is weight of"),
-    ("old", rf"\bhow old (?:do (?:{_I}|\w+) need to be|need to (?:{_I}|\w+) be) to\b", "what is age to"),
-    ("old", r"\bhow old\b(?: (?:is|are)\b)?", "what is age of"),
-    ("far", r"\bhow far\b", "what is distance"),
-    ("big large", r"\bhow (?:big|large)\b(?: (?:is|are)\b)?", "what is size of"),
-    ("deep", r"\bhow deep\b(?: (?:is|are)\b)?", "what is depth of"),
-    ("wide", r"\bhow wide\b(?: (?:is|are)\b)?", "what is width of"),
-    ("fast", r"\bhow fast\b", "what is speed"),
-    ("often frequently", r"\bhow (?:often|frequently)\b", "what is frequency"),
-    # when, where, why, what
-    (
-        "time date hour day month year",
-        (
-            r"\b(?:at |on |in )?what (time|date|hour|day|month|year)"
-            rf"(?= (?:{_HELPER}|the|my|your|it|i|you|we|they)\b)"
-        ),
-        r"when what_\1",
-    ),
-    ("place location", r"\b(?:at |in )?what (?:place|location)\b", "where"),
-    (
-        "how reason reasons why",
-        r"\b(?:how come|for what reason|why is it that|what (?:is|are) the reasons?(?: (?:why|for|that|behind))?)\b",
-        "why",
-    ),
-    ("where", r"\bwhere (?:can|do|could|would|should|might) i (?:find|locate|see)\b", "where is"),
-    ("means", rf"\bwhat {_SOME} means\b", r"what is \1"),
-    ("meaning meanings", r"\bwhat (?:is|are) the meanings? of\b", "what is"),
-    ("mean for to", rf"\bwhat does {_SOME} (?:mean|stand for|refer to)\b", r"what is \1"),
-    (
-        "city country person place company team language",
-        r"\bwhat (city|country|person|place|company|team|language)(?= (?:is|was|are|were)\b)",
-        r"what what_\1",
-    ),
-    (
-        "person country team company people",
-        rf"\bwhat (person|country|team|company|people)(?= (?!{_HELPER}\b))",
-        r"who what_\1",
-    ),
-    ("if", r"\bwhat (?:will |would )?happens? if\b|\bwhat if\b", "what happen if"),
-    # small things
-    ("like", rf"\bwhat (is|are) {_SOME} like\b", r"how \1 \2"),
-    ("age", r"\bat what age\b", "when what_age"),
-    ("phone", r"\bover the phone\b", "by phone"),
-    ("got", r"\b(?:have|has) (you|we|they|i|he|she|it) got\b", r"do \1 have"),
-    ("got", r"\b(have|has) got\b", r"\1"),
-    ("got", r"\bgot (?=\w+ed\b)", "was "),
-    ("get gets got getting", r"\b(?:get|gets|got|getting) (?=\w+ed\b)", "be "),
-    ("have", r"\b(can|could|may) (i|we) have (?=(?:a|an|the|some|my|your)\b)", r"\1 \2 get "),
-    (
-        "longer unable able fail fails failed failing",
-        r"\b(?:no longer|unable to|not able to|(?:fail|fails|failed|failing) to)\b",
-        "not",
-    ),
-    ("going", r"\b(?:is|are|am) ([^,.]{1,60}?) going to\b(?! (?:the|a|my)\b)", r"will \1"),
-    ("kind kinds type types sort sorts", r"\bwhat (?:kinds?|types?|sorts?) of\b", "what"),
-    ("of", r"\b(one|some|any|all|none|each) of (?=the|my|your|these|those)", r"\1 "),
-    ("one", r"\b(what|this|that|the|another|any|every|each|no|same|right|wrong|new|old|best|good) one\b", r"\1"),
-    ("number no", r"\b(?:number|no) (?=¤)", ""),
-    ("format", r"\b(?:in|as|to) (\S+) format\b", r"to \1"),
-    ("age", r"\bthe age of (?=¤)", ""),
-    (
-        "day week month year hour minute night person",
-        r"\b(?:each|every|per|a) (day|week|month|year|hour|minute|night|person)\b",
-        r"each_\1",
-    ),
-    ("annually yearly per", r"\b(?:annually|yearly|per annum)\b", "each_year"),
-    ("now moment present these", r"\b(?:right now|at the moment|at present|as of now|these days)\b", "now"),
-    ("during", r"\bduring\b", "in"),
-    ("event", r"\bin the event (?:that|of)\b", "if"),
-    ("order so", r"\b(?:in order|so as) to\b", "to"),
-    ("because due owing account", r"\b(?:because of|due to|owing to|on account of)\b", "because"),
-    ("well", r"\bas well as\b", "and"),
-    ("lot lots", r"\b(?:a )?lots? of\b", "many"),
-    ("couple", r"\b(?:a )?couple of\b", "2"),
-    ("too", r"\btoo (?:much|many)\b", "excess"),
-    ("or", r"(?<=whether )or not\b|(?<=WHETHER )or not\b|(?<=if )or not\b|\bor not(?= [.,]|$)", ""),
-    ("us", r"\b(in|to|from|of|within|across|around) the us\b", r"\1 usa"),
-    ("clock", r"\bo clock\b", ""),
 )
 
 
 @cache
 def _compiled() -> tuple[tuple[frozenset[str], re.Pattern[str], str], ...]:
-    return tuple((words(needs), re.compile(pattern), new) for needs, pattern, new in _RULES)
+    return tuple((words(needs), re.compile(pattern), new) for needs, pattern, new in (*_RULES, *WORDINGS))
 
 
 def rewritten(text: str) -> str:
