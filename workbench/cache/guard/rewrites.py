@@ -248,7 +248,8 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (
         "how",
         (
-            rf"\bhow (?:{_DO} {ANYBODY}|{ANYBODY} (?:can|could|should|would|might|may|need to)|am {ANYBODY} (?:able )?to|is {ANYBODY} able to"
+            rf"\bhow (?:{_DO} {ANYBODY}|{ANYBODY} (?:can|could|should|would|might|may|need to)|am {ANYBODY} (?:able )?to"
+            rf"|is {ANYBODY} able to"
             rf"|will {ANYBODY}|(?:best )?to|need to {ANYBODY})\b(?: (?:go about|be able to|best|need to|have to))*"
         ),
         "HOW",
