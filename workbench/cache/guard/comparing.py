@@ -22,6 +22,8 @@ _TIMELY = of.words("deadline due_date date time birthday anniversary expiry depa
 _SOON = of.words("tomorrow tonight weekend next upcoming")
 _CAN_SHOULD = {frozenset(("can",)), frozenset(("should",))}
 _NEEDED = of.words("need require")  # what is needed is what I need
+# who wants this needs another answer than who asks how
+_GRAVE = of.words("die kill suicide harm hurt self-harm cut overdose end")
 _CONDITIONS = of.words("if unless because")
 _FOR_IN, _TO_IN = frozenset(("for", "in")), frozenset(("to", "in"))
 _MOVING = of.words(
@@ -124,7 +126,8 @@ def _asking(one: Question, other: Question) -> str | None:
     kinds = frozenset((one.kind, other.kind))
     timely = kinds == {"what", "when"} and any(not item.forms.isdisjoint(_TIMELY) for item in one.items)
     soon = kinds == {"is", "will"} and one.doer[1] == other.doer[1] == "first"  # do I get, will I get
-    if len(kinds) > 1 and kinds not in _ALIKE and not timely and not soon:
+    grave = "want" in kinds and any(not item.forms.isdisjoint(_GRAVE) for item in one.items)
+    if len(kinds) > 1 and (grave or (kinds not in _ALIKE and not timely and not soon)):
         return f"question: {one.kind or 'none'} against {other.kind or 'none'}"
     if one.kind != "how" and {one.modals, other.modals} == _CAN_SHOULD:
         return "question: can against should"
@@ -158,8 +161,11 @@ def _voice(one: Sequence[Item], other: Sequence[Item], pairs: Mapping[int, int])
 
 
 def _somebody_before(items: Sequence[Item], number: int) -> bool:
-    before = items[number - 1].mark if number else None
-    return before is not None and before.kind == "person" and before.shown not in of.POSSESSIVES
+    """In "how can I" the person has become part of "how"."""
+    if not number:
+        return items[number].after in ("HOW", "be")
+    before = items[number - 1].mark
+    return before.kind == "person" and before.shown not in of.POSSESSIVES
 
 
 def _people(one: Question, other: Question, *, turned: bool) -> str | None:

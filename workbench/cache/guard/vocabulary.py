@@ -46,7 +46,10 @@ WEAK = words("""
     myself yourself themselves ok okay oh well yes
     """)
 # what tells English: one of the first, or some of the others
-ENGLISH_ALONE = words("the how what which when where why who you your does should could would")
+ENGLISH_ALONE = words("""
+    the how what which when where why who you your does should could would they them their been being into between during until
+    without because allowed available today tomorrow yesterday remind convert explain weather
+    """)
 ENGLISH = words("""
     are my did can it this that and from with not have there need please an for is of will give tell show if about before after
     pay buy open close use make find change cancel delete update order work get set add remove start stop long much many do i
