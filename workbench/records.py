@@ -375,11 +375,12 @@ class Variant:
     model_digest: str | None = None
     server_version: str | None = None
     origin: str = ""
+    tag: str = ""
 
     @property
     def label(self) -> str:
-        """What tables print: `sentiment@2 · embedded/smollm2-135m`."""
-        return f"{self.prompt.ref} · {self.model}"
+        """What tables print: `sentiment@2 · embedded/smollm2-135m`, and the tag that tells params apart."""
+        return f"{self.prompt.ref} · {self.model}" + (f" · {self.tag}" if self.tag else "")
 
     @property
     def digest(self) -> str:

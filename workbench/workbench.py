@@ -285,11 +285,16 @@ class Workbench:
         self,
         prompts: Sequence[str | Prompt],
         models: Sequence[str] | None = None,
-        params: Params | Mapping[str, Any] | None = None,
+        params: Params | Mapping[str, Any] | Sequence[Params | Mapping[str, Any]] | None = None,
     ) -> list[Variant]:
-        """Each prompt on each model. A prompt's own params (its config's `params`) hold where `params` sets nothing."""
+        """Each prompt on each model, with each of `params` if these are a list. A prompt's own params (its config's `params`)
+        hold where `params` sets nothing."""
         if isinstance(prompts, str) or isinstance(models, str):
             raise InputError("prompts= and models= take lists, such as prompts=['triage@1', 'triage@2'].")
+        if params is not None and not isinstance(params, (Params, Mapping)) and isinstance(params, Sequence):
+            from workbench.evaluation.matrix import tagged
+
+            return tagged(self.variants(prompts, models), [_params(one) for one in params])
         over = _params(params)
         found = [self._prompt(prompt) for prompt in prompts]
         chosen = list(models) if models else [self.settings.model]
@@ -319,7 +324,7 @@ class Workbench:
         seed: int = 0,
         level: float = 0.95,
         guardrails: Sequence[Guardrail] = (),
-        params: Params | Mapping[str, Any] | None = None,
+        params: Params | Mapping[str, Any] | Sequence[Params | Mapping[str, Any]] | None = None,
         limit: int | None = None,
         split: str | None = None,
         concurrency: int | None = None,
@@ -334,8 +339,9 @@ class Workbench:
         the settings' one. primary: the scorer that decides (its name, a function or one of `workbench.scorers`).
         margin: a difference of the primary score that does not matter. limit: a seeded random part of the data set.
         level: of the intervals, simultaneous over all variants. concurrency: calls at once; by default the runtime's own.
-        budget: dollars, or Budget(usd=…, minutes=…): the run ends on whole examples below it. sequential: stop as soon as the
-        answer is clear. pilot: an earlier comparison that shows how much differences vary; by default the data set's last one.
+        params: of all variants; a list of them is a matrix with prompts and models. budget: dollars, or Budget(usd=…,
+        minutes=…): the run ends on whole examples below it. sequential: stop as soon as the answer is clear. pilot: an earlier
+        comparison that shows how much differences vary; by default the data set's last one.
         """
         from workbench.evaluation.planning import plan_with_history
         from workbench.evaluation.scorers import as_scorer

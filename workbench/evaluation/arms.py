@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ArmScores", "columns", "example_differences", "not_comparable"]
+__all__ = ["ArmScores", "alike_concurrency", "columns", "example_differences", "not_comparable"]
 
 Array = npt.NDArray[np.float64]
 
@@ -30,12 +30,17 @@ class ArmScores:
     concurrency: float | None = None
 
 
+def alike_concurrency(one: float | None, other: float | None) -> bool:
+    """Whether so many calls in flight load a server about alike; unknown ones do."""
+    if one is None or other is None:
+        return True
+    few, many = sorted((one, other))
+    return many <= _ALIKE * few
+
+
 def not_comparable(one: ArmScores, other: ArmScores) -> str:
     """Why the latencies of two arms say nothing about each other, empty if they do: another number of calls at once."""
-    if one.concurrency is None or other.concurrency is None:
-        return ""
-    few, many = sorted((one.concurrency, other.concurrency))
-    if many <= _ALIKE * few:
+    if alike_concurrency(one.concurrency, other.concurrency):
         return ""
     return f"not comparable, measured with {one.concurrency:g} and with {other.concurrency:g} calls in flight"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,10 +17,11 @@ import pandas as pd
 from workbench import tables
 from workbench.errors import InputError
 from workbench.evaluation import findings, statistics
-from workbench.evaluation.arms import example_differences
+from workbench.evaluation.arms import alike_concurrency, example_differences
 from workbench.evaluation.deciding import verdict_of
 from workbench.evaluation.folder import RunFolder
 from workbench.evaluation.history import MOST_DECISIONS, History, holdout_note, read_history
+from workbench.evaluation.matrix import pareto_table
 from workbench.evaluation.measurements import FRESH, MISSING, REPLAYED
 from workbench.evaluation.runner import Run
 from workbench.records import Interval, Variant, Verdict
@@ -100,9 +101,9 @@ class Comparison:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """One row a variant, as numbers: prompt, version, model, for each score NAME with NAME_low and NAME_high, latency_p50
-        and first_token_p50 in seconds, cost_per_call in dollars, n, unscored, errors, fresh, replayed, oldest (UTC), verdict,
-        status. Unknown is None or NaN, never 0."""
+        """One row a variant, as numbers: prompt, version, model (of a matrix params and variant too), for each score NAME with
+        NAME_low and NAME_high, in_flight (calls at once), latency_p50 and first_token_p50 in seconds, cost_per_call in dollars,
+        n, unscored, errors, fresh, replayed, oldest (UTC), verdict, status. Unknown is None or NaN, never 0."""
         return pd.DataFrame([self._summary_of(variant) for variant in self.run.plan.variants])
 
     def _summary_of(self, variant: Variant) -> dict[str, Any]:
@@ -122,7 +123,10 @@ class Comparison:
             row |= {scorer.name: estimate, f"{scorer.name}_low": low, f"{scorer.name}_high": high}
         times = numbers.at[at][there]
         primary = numbers.scores[plan.primary.name][at]
+        if any(variant.tag for variant in plan.variants):
+            row |= {"variant": variant.label, "params": variant.tag}
         return row | {
+            "in_flight": numbers.concurrency(variant.label),
             "latency_p50": _median(numbers.latency[at]),
             "first_token_p50": _median(numbers.first_token[at]),
             "cost_per_call": _mean_if_all(numbers.cost[at][worked]),
@@ -146,13 +150,14 @@ class Comparison:
         plan, rows = self.run.plan, []
         for values in self.summary.to_dict("records"):
             row = {"prompt": values["prompt"], "version": f"@{values['version']}", "model": values["model"]}
+            row |= {"params": values["params"]} if "params" in values else {}
             for scorer in plan.scorers:
                 name = scorer.name
                 shown = Interval(values[name], values[f"{name}_low"], values[f"{name}_high"], plan.level)
                 row[name] = "unscored" if np.isnan(values[name]) else tables.format_interval(shown)
             latency = values["latency_p50"]
             row |= {
-                "latency P50": "unknown" if np.isnan(latency) else tables.format_seconds(latency),
+                "latency P50": "unknown" if np.isnan(latency) else tables.format_seconds(latency) + self._apart(values),
                 "cost/call": tables.format_money(None if pd.isna(values["cost_per_call"]) else values["cost_per_call"]),
                 "n": _count(values["n"], unscored=values["unscored"], failed=values["errors"]),
                 "fresh": str(values["fresh"]),
@@ -162,6 +167,18 @@ class Comparison:
             }
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def _apart(self, values: Mapping[Hashable, Any]) -> str:
+        """What stands behind a latency that says nothing about the control's."""
+        own, control = values["in_flight"], self.run.measurements.concurrency(self.run.plan.control)
+        own = None if pd.isna(own) else float(own)
+        return "" if alike_concurrency(own, control) else f" (not comparable: {own:g} calls in flight)"
+
+    def pareto(self) -> pd.DataFrame:
+        """Quality, cost and latency of every variant, and which other one beats it in all three; see `matrix.pareto_table`."""
+        plan = self.run.plan
+        rows = [{**self._summary_of(variant), "variant": variant.label} for variant in plan.variants]
+        return pareto_table(rows, plan.primary.name, higher_is_better=plan.primary.higher_is_better)
 
     def prompts(self) -> pd.DataFrame:
         """What was compared: one row a prompt version, with kind, params and the whole text."""
@@ -341,6 +358,12 @@ class Comparison:
                     f"That {contrast.variant} is {contrast.decision} hangs on one example: without it, it is {found[1]}. See "
                     "sensitivity()."
                 )
+        if len(plan.variants) > 2:
+            table = self.pareto()
+            best = table["variant"][(table["beaten_by"] == "") & table[plan.primary.name].notna()]
+            notes.append(
+                f"Beaten by no other in score, cost and latency at once: {', '.join(best) or 'none'}. See pareto()."
+            )
         past = self._history().decided
         if past >= MOST_DECISIONS:
             notes.append(f"{holdout_note(past, plan.dataset)}.")

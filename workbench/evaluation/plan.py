@@ -32,8 +32,8 @@ _ASSUMED_DISCORDANCE = 0.2
 _LEAK_CHARS = 12
 # of Comparison.summary and Comparison.table
 _COLUMNS = frozenset((
-    "prompt", "version", "model", "latency_p50", "first_token_p50", "cost_per_call", "n", "unscored", "errors", "fresh",
-    "replayed", "oldest", "verdict", "status", "variant", "example", "repeat",
+    "prompt", "version", "model", "params", "in_flight", "latency_p50", "first_token_p50", "cost_per_call", "n", "unscored",
+    "errors", "fresh", "replayed", "oldest", "verdict", "status", "variant", "example", "repeat", "beaten_by",
 ))  # fmt: skip
 
 
