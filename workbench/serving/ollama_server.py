@@ -289,6 +289,15 @@ class OllamaServer:
             raise self._faults.not_an_answer(response.content, "", f"{base}/api/show")
         return found
 
+    async def _trained_with(self, base: str, model: str) -> int | None:
+        """The model's context, None where the server does not tell. A refusal is not explained: that would ask for the same."""
+        try:
+            response = await self.connection.get(f"{base}/api/show", LOOK_UP, encoded({"model": model}, model))
+            found = self.connection.json(response) if response.status_code == 200 else None
+        except CallError:
+            return None
+        return context_of(found) if isinstance(found, dict) else None
+
     async def _get(self, base: str, what: str, timeout: float = LOOK_UP) -> dict[str, Any]:
         url = f"{base}/api/{what}"
         response = await self.connection.get(url, timeout)
@@ -350,10 +359,7 @@ class OllamaServer:
         status: int | None = 200,
     ) -> ContextLengthError:
         """The error for what does not fit, with how far the context can be raised. needed: tokens, where they are known."""
-        try:
-            trained = context_of(await self._show(base, model))
-        except CallError:
-            trained = None
+        trained = await self._trained_with(base, model)
         holds = f"the context holds {context:,}" if context else "it does not fit into the context"
         if trained is not None and max(context or 0, needed or 0) >= trained:
             fix = f"The model was trained with no more than {trained:,}: shorten the prompt, or take another model"
