@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
@@ -72,7 +72,8 @@ class Workbench:
     """Everything of one project: prompts, data sets, models, comparisons and the log of all calls.
 
     project: the project's folder; by default the nearest one upwards with a workbench.toml, else the current one.
-    runtimes: ready-made runtimes by endpoint name, such as {"scripted": Scripted([...])}.
+    runtimes: ready-made runtimes by endpoint name, such as {"scripted": Scripted([...])}. clock: Unix seconds, of releases and
+    experiments.
 
     Methods that reach a model are async; `async with Workbench() as bench:` closes connections at the end.
     """
@@ -83,6 +84,7 @@ class Workbench:
         *,
         settings: Settings | None = None,
         runtimes: Mapping[str, Runtime] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings or load_settings(project)
         self.calls = CallLog(self.settings.calls, self.settings.runs)
@@ -101,8 +103,9 @@ class Workbench:
             author=self.settings.author or git_author,
             describe=self._describe_now,
             resolve=self.prompts.resolve,
+            clock=clock,
         )
-        self.experiments = Experiments(self.releases, self._release_kv)
+        self.experiments = Experiments(self.releases, self._release_kv, clock=clock)
         self.standings = Standings(self.prompts, self.releases, self._release_kv)
 
     # -- one call -------------------------------------------------------------------------------------------------

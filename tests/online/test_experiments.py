@@ -99,7 +99,7 @@ def test_guardrails_begin_with_the_experiment_and_a_look_acts(
     rules = [Guardrail("errors", margin=0.05), Guardrail("solved", margin=0.1, lower_is_worse=True)]
     state = experiments.start(FEATURE, treatment=2, share=0.5, guardrails=rules, reason="try")
     assert Rules(tuple(rules)) == read_rules(kv, FEATURE) == state.rules
-    assert "nobody guards them: run `workbench release guard triage-api`" in str(state)
+    assert "nobody has looked at them yet: run `workbench release guard triage-api`" in str(state)
     count(kv, state.experiment, bad=0.25)
     looked = experiments.check(FEATURE)
     assert [("stop", False)] == [(action.kind, action.done) for action in looked.actions]
@@ -140,7 +140,7 @@ def test_testers_are_added_and_taken_away(experiments: Experiments) -> None:
     """One by one, without touching the others."""
     experiments.start(FEATURE, treatment=2, share=0.0, overrides={"tess": "treatment"}, reason="testers only")
     state = experiments.override(FEATURE, {"carl": "control", "tom": "treatment"}, reason="more testers")
-    assert "testers     carl: control, tess: treatment, tom: treatment" in str(state)
+    assert "testers: carl: control, tess: treatment, tom: treatment" in str(state)
     experiments.override(FEATURE, {"tess": None}, reason="she has seen it")
     given = {user: experiments.assign(FEATURE, user) for user in ("tess", "tom", "ann")}
     assert {"tess": 1, "tom": 2, "ann": 1} == {user: found.release for user, found in given.items()}

@@ -4,6 +4,7 @@ from workbench.dashboards.cache_tuning import tuning_figure, tuning_slider
 from workbench.dashboards.comparison import delta_figure, latency_figure, score_figure, slice_figure
 from workbench.dashboards.pareto import pareto_figure
 from workbench.dashboards.serving import load_latency_figure, throughput_figure, token_time_figure
+from workbench.dashboards.timeline import timeline_figure
 
 __all__ = [
     "delta_figure",
@@ -13,6 +14,7 @@ __all__ = [
     "score_figure",
     "slice_figure",
     "throughput_figure",
+    "timeline_figure",
     "token_time_figure",
     "tuning_figure",
     "tuning_slider",

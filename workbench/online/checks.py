@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -177,6 +178,19 @@ def _name(rail: Guardrail) -> str:
     return "cost of a call" if rail.metric == COST else rail.metric
 
 
+def _plain(metric: str) -> str:
+    """`slow-3` in words."""
+    seconds = metric.removeprefix(f"{SLOW}-")
+    return metric if seconds == metric else f"share of calls above {tables.format_seconds(float(seconds))}"
+
+
+def _with_interval(found: Interval) -> str:
+    """With as many digits as the interval's width makes sense of."""
+    wide = found.high - found.low
+    digits = min(max(2 - math.floor(math.log10(wide)), 0), 12) if wide > 0 else 4
+    return f"{found.estimate:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
+
+
 def _show(rail: Guardrail, value: float | None) -> str:
     if value is None:
         return "unknown"
@@ -268,9 +282,9 @@ class Analysis:
         rows = []
         for row in self.outcomes:
             d = row.difference
-            shown = "–" if d is None else f"{d.estimate:+.4g} [{d.low:+.4g}, {d.high:+.4g}]"
+            shown = tables.NOTHING if d is None else _with_interval(d)
             rows.append(
-                {"metric": row.metric + " (primary)" * (row.metric == self.primary), "arm": row.arm,
+                {"metric": _plain(row.metric) + " (primary)" * (row.metric == self.primary), "arm": row.arm,
                  "control": tables.format_number(row.control, 4), "treatment": tables.format_number(row.value, 4),
                  f"difference, {self.level:.0%} at all times": shown, "users": f"{row.users:,} / {row.users_control:,}",
                  "says": row.says}

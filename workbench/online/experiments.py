@@ -168,10 +168,10 @@ class Experiments:
         found = self._find(live, name)
         releases = {number: self._releases.get(feature, number) for number in {*found.arms.values()}}
         guard = next((item for item in guarded(self._kv) if item.feature == feature), None)
-        status = _status(live, found)
+        state = ExperimentState(found, _status(live, found), live.sequence, releases, self._clock())
         if guard is None:
-            return ExperimentState(found, status, live.sequence, releases)
-        return ExperimentState(found, status, live.sequence, releases, guard.rules, guard.holder, guard.looked)
+            return state
+        return replace(state, rules=guard.rules, holder=guard.holder, looked=guard.looked)
 
     def list(self) -> tuple[ExperimentState, ...]:
         """Of all features with an experiment now."""

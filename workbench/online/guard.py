@@ -44,6 +44,7 @@ __all__ = [
 _GUARDED = "wb:online:1:guarded"  # set: the features that have guardrails
 
 _KEEP_LOOKED = 30 * 86400
+_DRY = "dry run"
 
 # allow-oom: what undoes a release must work when memory is full.
 # KEYS: lease, looked. ARGV: token, who holds it, milliseconds, now, seconds to keep that
@@ -146,17 +147,33 @@ class Evaluation:
         return asdict(self) | {"ok": self.ok}
 
     def __str__(self) -> str:
-        against = f", {self.experiment}" if self.experiment else ""
-        lines = [f"{self.feature}: release {self.release if self.release is not None else 'none'}{against}"]
+        lines = [self._summary()]
         lines += [f"  {check.state:8} {check.sentence}" for check in self.checks]
         lines += [f"  note     {note}" for note in self.notes]
-        for action in self.actions:
-            what = f"stop {action.arm}" if action.kind == "stop" else "roll back the live release"
-            state = "done" if action.done else f"not done: {action.why_not or 'dry run'}"
-            lines.append(f"  {what}: {state}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {told}" for told in self._told())])
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        from workbench import tables
+
+        rows = [(check.state, check.sentence) for check in self.checks] + [("note", note) for note in self.notes]
+        said = "; ".join([self._summary(), *self._told()])
+        return tables.to_html(pd.DataFrame(rows, columns=["state", "what was looked at"]), caption=said)
+
+    def _summary(self) -> str:
+        against = f", {self.experiment}" if self.experiment else ""
+        return f"{self.feature}: release {self.release if self.release is not None else 'none'}{against}"
+
+    def _told(self) -> list[str]:
+        """What was done, or why not."""
+        told = []
+        for action in self.actions:
+            what = f"stop {action.arm}" if action.kind == "stop" else "roll back the live release"
+            told.append(f"{what}: {'done' if action.done else f'not done: {action.why_not or _DRY}'}")
+        return told
 
 
 @dataclass(frozen=True, slots=True)

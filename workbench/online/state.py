@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,14 +37,15 @@ class ExperimentState:
     """One experiment, the latest of its feature or one that ended.
 
     status: running; killed (switched off, everybody gets the control); stopped (no treatment is left); ended. sequence: of the
-    feature's last change. releases: those of its arms. holder, looked: who guards it now, and Unix seconds of any guard's last
-    look; None if there is none.
+    feature's last change. releases: those of its arms. at: when this was seen. holder, looked: who guards it now, and when any
+    guard has looked last; None if there is none. Times in Unix seconds.
     """
 
     experiment: Experiment
     status: Status
     sequence: int
     releases: Mapping[int, Release]
+    at: float
     rules: Rules | None = None
     holder: str | None = None
     looked: float | None = None
@@ -103,17 +103,17 @@ class ExperimentState:
     def _notes(self) -> list[str]:
         made, notes = self.experiment, []
         if made.primary:
-            notes.append(f"primary     {made.primary}")
+            notes.append(f"primary: {made.primary}")
         if made.overrides:
-            notes.append(f"testers     {', '.join(f'{user}: {arm}' for user, arm in sorted(made.overrides.items()))}")
+            notes.append(f"testers: {', '.join(f'{user}: {arm}' for user, arm in sorted(made.overrides.items()))}")
         if self.rules is not None:
-            notes.append(f"guardrails  {', '.join(rail.metric for rail in self.rules.guardrails)}; {self._guard()}")
+            notes.append(f"guardrails: {', '.join(rail.metric for rail in self.rules.guardrails)}; {self._guard()}")
         return notes
 
     def _guard(self) -> str:
         if self.looked is None:
-            return f"nobody guards them: run `workbench release guard {self.experiment.feature}`"
-        return f"last look {tables.format_seconds(max(0.0, time.time() - self.looked))} ago"
+            return f"nobody has looked at them yet: run `workbench release guard {self.experiment.feature}`"
+        return f"last look {tables.format_seconds(max(0.0, self.at - self.looked))} ago"
 
 
 def _named(release: Release | None) -> tuple[str, str]:
