@@ -68,6 +68,29 @@ def test_compare_prints_plan_table_and_verdict(scripted: Path) -> None:
     assert json.loads(again.stdout)["verdict"] == result["verdict"]
 
 
+def test_compare_stops_early_and_shows_slices(scripted: Path) -> None:
+    """A sequential comparison that is clear ends with 0 and says what it saved; parts of the data come with a warning."""
+    flags = ["--prompt", "tone@1", "--prompt", "tone@2", "--data", "reviews", "--sequential", "--slices", "difficulty"]
+    done = workbench("compare", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "Stopped early as planned, since the answer was clear after " in done.stdout
+    assert "calls, about" in done.stdout
+    assert "exact_match by difficulty" in done.stdout
+    assert "Warning: " in done.stdout
+
+
+def test_compare_with_a_budget_in_a_file_and_in_flags(scripted: Path) -> None:
+    """The plan says it; flags are stronger; a field that no example has is named before anything is asked."""
+    (scripted / "c.toml").write_text(
+        'prompts = ["tone@1", "tone@2"]\ndataset = "reviews"\nbudget = { usd = 1.5, minutes = 10 }\n'
+    )
+    assert "$1.50 and 10 min at most" in workbench("compare", "c.toml", "--plan-only").stdout
+    assert "$2.00 at most" in workbench("compare", "c.toml", "--plan-only", "--budget", "2").stdout
+    wrong = workbench("compare", "c.toml", "--slices", "colour")
+    assert wrong.returncode == 2
+    assert "no example has metadata 'colour'" in wrong.stderr
+
+
 def test_compare_from_a_file(scripted: Path) -> None:
     """A TOML file holds what flags cannot; flags are stronger."""
     (scripted / "c.toml").write_text(

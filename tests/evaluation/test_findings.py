@@ -69,11 +69,13 @@ def test_steadiness_needs_repeats_and_counts_texts(bench: Workbench, openai_doub
     assert compare(bench).stability()["scores_differ"].isna().all()
     count = itertools.count()
     openai_double.says = lambda message: f"positive {next(count)}"
-    table = compare(bench, repeats=3, seed=5, limit=10).stability()
+    result = compare(bench, repeats=3, seed=5, limit=10)
+    table = result.stability()
     assert table["texts_differ"].tolist() == [1.0, 1.0]
     assert table["scores_differ"].tolist() == [0.0, 0.0]
     assert table["noise_floor"].tolist() == [0.0, 0.0]
     assert table["examples"].tolist() == [10, 10]
+    assert any("Noise floor: tone@1 · openai/m against itself differs by up to 0 on" in note for note in result.notes())
 
 
 def test_a_decision_that_hangs_on_one_example_is_noted(bench: Workbench) -> None:

@@ -176,12 +176,15 @@ def _budget(usd: float | None, minutes: float | None) -> Budget | None:
 
 
 async def _compare(options: dict[str, Any], json_file: str | None, *, fresh: bool, plan_only: bool) -> int:
+    from workbench.evaluation.findings import metadata
     from workbench.workbench import Workbench
 
     out = sys.stderr if json_file == "-" else sys.stdout
     fields = options.pop("slices", [])
     async with Workbench() as bench:
         plan = bench.plan(**options)
+        for name in fields:
+            metadata(plan, name)  # before anything is paid for
         print(plan, end="\n\n", file=out, flush=True)
         if plan_only:
             return 0

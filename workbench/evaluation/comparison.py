@@ -15,14 +15,13 @@ import numpy as np
 import pandas as pd
 
 from workbench import tables
-from workbench.errors import InputError
-from workbench.evaluation import findings, statistics
-from workbench.evaluation.arms import alike_concurrency, example_differences
+from workbench.evaluation import behind, findings, statistics
+from workbench.evaluation.arms import alike_concurrency
 from workbench.evaluation.deciding import verdict_of
 from workbench.evaluation.folder import RunFolder
-from workbench.evaluation.history import MOST_DECISIONS, History, holdout_note, read_history
 from workbench.evaluation.matrix import pareto_table
 from workbench.evaluation.measurements import FRESH, MISSING, REPLAYED
+from workbench.evaluation.notes import notes
 from workbench.evaluation.runner import Run
 from workbench.records import Interval, Variant, Verdict
 
@@ -214,7 +213,7 @@ class Comparison:
 
     def rows(self) -> pd.DataFrame:
         """One row for each variant, example and repeat that was measured, with request, answer and scores (score_NAME)."""
-        return self._rows(None)
+        return behind.rows(self.run)
 
     def latencies(self) -> pd.DataFrame:
         """Seconds of every answer: columns variant and latency. Nothing is read from disk."""
@@ -229,11 +228,11 @@ class Comparison:
 
         variant: a label or prompt reference; by default the first that is not the control. Ties: in data order.
         """
-        return self._examples(self._deltas(variant), n, largest_loss=True)
+        return behind.example_table(self.run, behind.deltas(self.run, variant), n, largest_loss=True)
 
     def changed(self, n: int = 5, *, variant: str | None = None) -> pd.DataFrame:
         """The n examples whose primary score changed most, either way."""
-        return self._examples(self._deltas(variant), n, largest_loss=False)
+        return behind.example_table(self.run, behind.deltas(self.run, variant), n, largest_loss=False)
 
     def slices(self, key: str) -> pd.DataFrame:
         """The primary score by a metadata field: one row for each value and variant, with interval and n (examples), and the
@@ -264,136 +263,11 @@ class Comparison:
         """How much each decision hangs on single examples."""
         return findings.sensitivity(self.run.plan, self.run.measurements, self.verdict)
 
-    def _deltas(self, variant: str | None) -> np.ndarray:
-        plan, numbers = self.run.plan, self.run.measurements
-        others = [v for v in plan.variants if v.label != plan.control]
-        if variant is not None:
-            others = [v for v in others if variant in (v.label, v.prompt.ref, v.model)]
-        if not others:
-            named = f"{variant!r} is none of the compared variants" if variant else "there is only one variant"
-            raise InputError(f"{named}: no difference to the control to show. Variants: {', '.join(numbers.variants)}.")
-        scores = numbers.scores[plan.primary.name]
-        deltas = example_differences(scores, numbers.of(plan.control), numbers.of(others[0].label))
-        return np.asarray(deltas if plan.primary.higher_is_better else -deltas)
-
-    def _examples(self, deltas: np.ndarray, n: int, *, largest_loss: bool) -> pd.DataFrame:
-        plan, numbers = self.run.plan, self.run.measurements
-        keys = deltas if largest_loss else -np.abs(deltas)
-        order = [int(i) for i in np.argsort(keys, kind="stable") if not np.isnan(deltas[i]) and keys[i] < 0][:n]
-        answers = self._rows(set(order))
-        result = []
-        for index in order:
-            example = plan.dataset[int(plan.indices[index])]
-            row: dict[str, Any] = {
-                "example": example.id,
-                "input": "\n".join(str(value) for value in example.inputs.values()),
-                "expected": "" if example.expected is None else str(example.expected),
-                "delta": deltas[index],
-            }
-            for label in numbers.variants:
-                mine = answers[(answers["example"] == index) & (answers["variant"] == label)]
-                row[label] = _answer(mine)
-            result.append(row)
-        return pd.DataFrame(result, columns=["example", "input", "expected", "delta", *numbers.variants])
-
-    def _rows(self, examples: set[int] | None) -> pd.DataFrame:
-        found: dict[tuple[str, int, int], dict[str, Any]] = {}
-        for row in self.run.folder.rows():
-            if row["warmup"] or (examples is not None and row["example"] not in examples):
-                continue
-            key = (row["variant"], row["example"], row["repeat"])
-            if key not in found or row["error"] is None:
-                found[key] = row
-        numbers = self.run.measurements
-        records = []
-        for (label, example, repeat), row in sorted(
-            found.items(), key=lambda item: (item[0][1], item[0][0], item[0][2])
-        ):
-            place = (numbers.of(label), example, repeat)
-            scores = {f"score_{name}": values[place] for name, values in numbers.scores.items()}
-            kept = {name: value for name, value in row.items() if name not in ("scores", "warmup")}
-            records.append(kept | scores)
-        columns = [*(f"score_{name}" for name in numbers.scores)]
-        return (
-            pd.DataFrame(records)
-            if records
-            else pd.DataFrame(columns=["variant", "example", "repeat", "text", *columns])
-        )
-
     # -- how it shows ---------------------------------------------------------------------------------------------
 
     def notes(self) -> list[str]:
         """What a reader must know besides the verdict: what was reused, left out, failed or is missing."""
-        plan, numbers = self.run.plan, self.run.measurements
-        notes = []
-        if self.run.stopped and self.run.ended != "clear":
-            notes.append("Run the same again, without fresh, to go on where it stopped.")
-        fresh, replayed = (int(((numbers.state == state) & numbers.worked).sum()) for state in (FRESH, REPLAYED))
-        if replayed:
-            oldest = datetime.fromtimestamp(float(np.nanmin(numbers.at)), UTC)
-            notes.append(
-                f"{fresh:,} answers were measured now, {replayed:,} were reused from earlier runs (the oldest of "
-                f"{oldest:%Y-%m-%d %H:%M} UTC) and cost nothing now."
-            )
-        if plan.left_out:
-            notes.append(f"{len(plan.left_out)} examples were left out because their text occurs in a compared prompt.")
-        failed = int(numbers.failed.sum())
-        if failed:
-            notes.append(
-                f"{failed:,} calls failed; they are unscored, and are asked again when this is run again, without fresh."
-            )
-        for url, count in self.run.lost.items():
-            if count:
-                notes.append(
-                    f"{url} failed {count:,} call{'' if count == 1 else 's'}, which other replicas took over: with one fewer the "
-                    "latencies may be longer."
-                )
-        notes += self._nothing_right()
-        for contrast in self.verdict.contrasts:
-            found = (
-                None if contrast.decision == "undecided" else findings.hangs_on(plan, numbers, contrast.variant, most=1)
-            )
-            if found is not None:
-                notes.append(
-                    f"That {contrast.variant} is {contrast.decision} hangs on one example: without it, it is {found[1]}. See "
-                    "sensitivity()."
-                )
-        if len(plan.variants) > 2:
-            table = self.pareto()
-            best = table["variant"][(table["beaten_by"] == "") & table[plan.primary.name].notna()]
-            notes.append(
-                f"Beaten by no other in score, cost and latency at once: {', '.join(best) or 'none'}. See pareto()."
-            )
-        past = self._history().decided
-        if past >= MOST_DECISIONS:
-            notes.append(f"{holdout_note(past, plan.dataset)}.")
-        for name, reasons in self.run.unscored.items():
-            count, often = reasons.total(), reasons.most_common(1)
-            if often and often[0][0]:
-                notes.append(
-                    f"{name}: {count:,} answer{'' if count == 1 else 's'} unscored, most often ({often[0][1]:,}): {often[0][0]}"
-                )
-        return notes
-
-    def _history(self) -> History:
-        plan, folder = self.run.plan, self.run.folder
-        runs = folder.path.parents[1]
-        return read_history(runs, plan.dataset.digest, plan.primary.name, apart_from=folder.run_id)
-
-    def _nothing_right(self) -> list[str]:
-        """A hint where every answer scores 0: that is seldom the prompt's doing."""
-        primary = self.run.plan.primary
-        scores = self.run.measurements.scores[primary.name]
-        known = scores[~np.isnan(scores)]
-        if not primary.higher_is_better or not len(known) or known.any():
-            return []
-        row = next((r for r in self.run.folder.rows() if r["error"] is None and not r["warmup"]), None)
-        if row is None:
-            return []
-        example = self.run.plan.dataset[int(self.run.plan.indices[row["example"]])]
-        expected = "" if example.expected is None else f" where {str(example.expected)[:80]!r} was expected"
-        shown = f"{row['variant']} answered {row['text'].strip()[:120]!r} to example {example.id}{expected}"
-        return [f"Every answer scores 0 on {primary.name}, so look at one first: {shown}."]
+        return notes(self.run, self.verdict, self.pareto())
 
     def to_mapping(self) -> dict[str, Any]:
         """Everything in plain types, for JSON: verdict, summary, notes, provenance. NaN is None."""
@@ -442,14 +316,6 @@ def _median(values: np.ndarray) -> float:
 def _mean_if_all(values: np.ndarray) -> float:
     """The mean, or NaN if nothing is there or any of it is unknown."""
     return float(values.mean()) if len(values) and not np.isnan(values).any() else float("nan")
-
-
-def _answer(rows: pd.DataFrame) -> str:
-    """What one variant answered to one example: the first answer among its repeats, or why there is none."""
-    worked = rows[rows["error"].isna()] if len(rows) else rows
-    if len(worked):
-        return str(worked["text"].iloc[0]).strip()
-    return f"({rows['error'].iloc[0]})" if len(rows) else "(not asked)"
 
 
 def _missing(value: Any) -> bool:

@@ -41,7 +41,7 @@ class Budget:
 
     def __str__(self) -> str:
         money = [] if self.usd is None else [tables.format_money(self.usd)]
-        return " and ".join([*money, *([] if self.minutes is None else [tables.format_seconds(self.minutes * 60)])])
+        return " and ".join([*money, *([] if self.minutes is None else [f"{self.minutes:g} min"])])
 
 
 @dataclass(frozen=True, slots=True)

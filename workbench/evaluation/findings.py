@@ -16,22 +16,27 @@ from workbench.evaluation.plan import Plan
 from workbench.evaluation.verdict import decision_of
 from workbench.records import Interval, Verdict
 
-__all__ = ["effect_table", "hangs_on", "sensitivity", "slice_table", "slice_text", "stability_table"]
+__all__ = ["effect_table", "hangs_on", "metadata", "sensitivity", "slice_table", "slice_text", "stability_table"]
 
 _NONE = Interval(np.nan, np.nan, np.nan, np.nan)
 _TAKEN = ("variant", "low", "high", "n", "difference", "difference_low", "difference_high", "decision")
 
 
-def slice_table(plan: Plan, numbers: Measurements, key: str) -> pd.DataFrame:
-    """The primary score by a metadata field: one row for each value and variant, with its interval and n, and the paired
-    difference to the control. The intervals of all differences hold together (Bonferroni over slices and variants)."""
-    primary = plan.primary
-    if key in (*_TAKEN, primary.name):
+def metadata(plan: Plan, key: str) -> list[Any]:
+    """The field of every example that takes part, None where it has none. InputError if none has it, or it cannot be shown."""
+    if key in (*_TAKEN, plan.primary.name):
         raise InputError(f"metadata {key!r} has the name of a column of this table: rename it in the data set.")
     values = [plan.dataset[int(i)].metadata.get(key) for i in plan.indices]
     if all(value is None for value in values):
         known = sorted({name for i in plan.indices[:50] for name in plan.dataset[int(i)].metadata})
         raise InputError(f"no example has metadata {key!r}. There is: {', '.join(known) or 'no metadata at all'}.")
+    return values
+
+
+def slice_table(plan: Plan, numbers: Measurements, key: str) -> pd.DataFrame:
+    """The primary score by a metadata field: one row for each value and variant, with its interval and n, and the paired
+    difference to the control. The intervals of all differences hold together (Bonferroni over slices and variants)."""
+    primary, values = plan.primary, metadata(plan, key)
     texts = np.asarray(["(none)" if value is None else str(value) for value in values], dtype=object)
     parts = sorted(set(texts))
     together = 1 - (1 - plan.level) / max(1, len(parts) * (len(numbers.variants) - 1))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -26,10 +26,11 @@ from workbench.evaluation.deciding import clear
 from workbench.evaluation.estimate import ceiling
 from workbench.evaluation.folder import RunFolder, open_folder
 from workbench.evaluation.measurements import FRESH, REPLAYED, Measurements
-from workbench.evaluation.plan import Plan, request_for, seeded
+from workbench.evaluation.plan import Plan, request_for
 from workbench.evaluation.rounds import Rounds
 from workbench.evaluation.scorers.scorer import Answer
-from workbench.records import Call, Example, ModelInfo, Score, Usage, Variant
+from workbench.evaluation.tasks import Arm, Peekable, Task
+from workbench.records import Call, Example, ModelInfo, Score, Usage
 from workbench.running.interrupt import on_interrupt
 from workbench.running.progress import Progress, Reporter, default_reporter
 from workbench.running.quiet import rare_collections
@@ -63,34 +64,6 @@ class Run:
     ended: Literal["done", "clear", "budget", "stopped"] = "done"
     examples: np.ndarray | None = None
     seconds: float = 0.0
-
-
-class _Arm:
-    """A variant and what each of its rows says of it, made once."""
-
-    def __init__(self, variant: Variant, plan: Plan, folder: RunFolder) -> None:
-        self.variant = variant
-        self.label = variant.label
-        self.params = [seeded(variant.params, plan.seed + repeat) for repeat in range(plan.repeats)]
-        self.row_params = [params.to_mapping() for params in self.params]
-        self.row_fields: dict[str, Any] = {
-            "prompt_ref": variant.prompt.ref,
-            "prompt_digest": variant.prompt.digest,
-            "run_id": folder.run_id,
-            "variant": self.label,
-            "dataset_digest": plan.dataset.digest,
-        }
-
-
-class _Task(NamedTuple):
-    """One row to be measured."""
-
-    arm: _Arm
-    example: int
-    repeat: int
-    block: int
-    position: int
-    warmup: bool = False
 
 
 async def run_plan(
@@ -169,7 +142,7 @@ class _Runner:
         self._consecutive = 0
         self._done = 0
         self._reused = 0
-        self._arms = [_Arm(variant, plan, folder) for variant in plan.variants]
+        self._arms = [Arm(variant, plan, folder) for variant in plan.variants]
         self._reported = 0.0
         self.spent: float | None = 0.0
         self.unscored: dict[str, Counter[str]] = {scorer.name: Counter() for scorer in plan.scorers}
@@ -256,7 +229,7 @@ class _Runner:
     ) -> None:
         """Ask every model about these examples, None for all."""
         for block, model in enumerate(self._plan.models):
-            tasks = _Peekable(self._tasks(block, model, examples))
+            tasks = Peekable(self._tasks(block, model, examples))
             if self._halted() or not tasks:
                 continue
             self._report(model)
@@ -297,7 +270,7 @@ class _Runner:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise result
 
-    def _tasks(self, block: int, model: str, among: np.ndarray | None) -> Iterator[_Task]:
+    def _tasks(self, block: int, model: str, among: np.ndarray | None) -> Iterator[Task]:
         """What is missing of one block, or of a round's examples, in its order: made one by one, so that memory does not grow
         with the rows."""
         arms = [arm for arm in self._arms if arm.variant.model == model]
@@ -316,7 +289,7 @@ class _Runner:
                 ):
                     for which in order:
                         if not done[which]:
-                            yield _Task(arms[which], example, repeat, block, position)
+                            yield Task(arms[which], example, repeat, block, position)
                         position += 1
 
     async def _warm_up(self, block: int, model: str, stop: Callable[[str], None]) -> None:
@@ -328,7 +301,7 @@ class _Runner:
         for arm in self._arms:
             if arm.variant.model != model:
                 continue
-            outcome = await self._ask(_Task(arm, 0, 0, block, -1, warmup=True))
+            outcome = await self._ask(Task(arm, 0, 0, block, -1, warmup=True))
             if outcome.error is None or isinstance(outcome.error, _OF_THIS_REQUEST):
                 continue
             if not self._done:
@@ -336,14 +309,14 @@ class _Runner:
             stop(f"{model} does not answer: {outcome.error}")
             return
 
-    async def _work(self, tasks: Iterator[_Task], stop: Callable[[str], None]) -> None:
+    async def _work(self, tasks: Iterator[Task], stop: Callable[[str], None]) -> None:
         for task in tasks:
             await self._ask(task)
             if self._consecutive >= _MAX_CONSECUTIVE_ERRORS:
                 stop(f"{self._consecutive} calls in a row failed, the last with: {self._last_error}")
                 return
 
-    async def _ask(self, task: _Task) -> Outcome:
+    async def _ask(self, task: Task) -> Outcome:
         arm, repeat = task.arm, task.repeat
         variant = arm.variant
         example = self._example(task.example)
@@ -378,7 +351,7 @@ class _Runner:
             self._note(task, outcome, row)
         return outcome
 
-    def _note(self, task: _Task, outcome: Outcome, row: Call) -> None:
+    def _note(self, task: Task, outcome: Outcome, row: Call) -> None:
         self.measurements.add(
             task.arm.label, task.example, task.repeat, state=FRESH, at=row.ended_at,
             scores=row.scores, latency=row.latency, first_token=row.first_token, cost=row.cost, failed=row.error is not None,
@@ -412,20 +385,3 @@ class _Runner:
         self._progress(
             Progress(self._done, self.measurements.total, self._reused, self._errors, self.spent, label, finished)
         )
-
-
-class _Peekable(Iterator[_Task]):
-    """An iterator that many workers share and that says, before the first is taken, whether there is anything in it."""
-
-    def __init__(self, items: Iterator[_Task]) -> None:
-        self._items = items
-        self._first = next(items, None)
-
-    def __bool__(self) -> bool:
-        return self._first is not None
-
-    def __next__(self) -> _Task:
-        if self._first is not None:
-            item, self._first = self._first, None
-            return item
-        return next(self._items)
