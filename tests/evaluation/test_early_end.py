@@ -128,6 +128,17 @@ def test_a_budget_in_minutes_ends_the_run_in_time(bench: Workbench, openai_doubl
     assert whole_examples(bench.settings.project, 2) == (openai_double.calls - 2) / 2
 
 
+def test_a_budget_ends_when_a_cost_is_unknown(
+    bench: Workbench, openai_double: OpenAIDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A price that goes missing on the way: what is left cannot be told, so that no other round is begun."""
+    monkeypatch.setattr(pricing, "call_cost", lambda endpoint, model, usage: CALL if openai_double.calls < 10 else None)
+    result = run(bench, plan_of(bench, budget=0.7, params={"max_tokens": 5}))
+    assert result.run.ended == "budget"
+    assert whole_examples(bench.settings.project, 2) == 10
+    assert "the cost of an answer is unknown" in result.verdict.sentence
+
+
 def test_a_budget_in_dollars_needs_a_price(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be kept is refused before anything is sent."""
     monkeypatch.setattr(pricing, "call_cost", lambda endpoint, model, usage: None)
@@ -144,7 +155,7 @@ def test_a_sequential_run_stops_when_the_answer_is_clear(bench: Workbench, opena
     """Always right against always wrong needs few examples; the verdict says what was saved; nothing is asked again."""
     result = run(bench, plan_of(bench, sequential=True))
     contrast = result.verdict.contrasts[0]
-    assert (contrast.decision, contrast.method) == ("better", "sequence")
+    assert (contrast.decision, contrast.method, contrast.p_value) == ("better", "sequence", None)
     assert result.verdict.winner == "tone@2 · openai/m"
     assert contrast.n == whole_examples(bench.settings.project, 2) < 40
     saved = 80 - 2 * contrast.n

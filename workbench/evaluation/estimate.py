@@ -129,7 +129,7 @@ def estimate(
     )
 
 
-def ceiling(variant: Variant, chars: int, cost: Callable[[str, Usage], float | None]) -> float | None:
-    """Dollars that one call with a request of so many characters costs at most, as far as can be said before; None if unknown."""
-    tokens = math.ceil(chars / _CHARS_PER_TOKEN[1]) + _TEMPLATE
+def ceiling(variant: Variant, size: int, cost: Callable[[str, Usage], float | None]) -> float | None:
+    """Dollars that one call with a request of so many bytes costs at most, as far as can be said before; None if unknown."""
+    tokens = math.ceil(size / _CHARS_PER_TOKEN[1]) + _TEMPLATE
     return cost(variant.model, Usage(tokens, variant.params.max_tokens or _UNBOUNDED_OUTPUT))

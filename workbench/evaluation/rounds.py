@@ -69,6 +69,9 @@ class Rounds:
             self._refuse()
             return None
         budget, reserved = self._plan.budget, spent or 0.0
+        if spent is None and budget is not None and budget.usd is not None:
+            self._refuse(" (the cost of an answer is unknown, so that the rest of it is too)")
+            return None
         start, asked = self._next, 0
         dearest = self._dearest() if budget is not None and budget.usd is not None else []
         if dearest and not self._asked:  # warm-ups cost too
@@ -88,10 +91,10 @@ class Rounds:
             return None
         return np.asarray(self.order[start : self._next])
 
-    def _refuse(self) -> None:
+    def _refuse(self, why: str = "") -> None:
         if self._next < len(self.order):
             self.ended = (
-                f"ended by its budget of {self._plan.budget} after {self._next:,} of {len(self.order):,} examples"
+                f"ended by its budget of {self._plan.budget} after {self._next:,} of {len(self.order):,} examples{why}"
             )
 
     def _in_time(self, size: int, workers: int) -> int:

@@ -252,8 +252,9 @@ class _Runner:
         """Dollars that a variant's call about an example costs at most."""
         arm = self._arms[at]
         request = request_for(arm.variant, self._example(example).inputs, arm.params[0], self._plan.timeout)
-        chars = len(request.text()) + 8 * len(request.messages)
-        return ceiling(arm.variant, chars, self._cost)
+        # bytes: letters beyond ASCII take more tokens
+        size = len(request.text().encode()) + 8 * len(request.messages)
+        return ceiling(arm.variant, size, self._cost)
 
     def _halted(self) -> bool:
         return self._stopped is not None

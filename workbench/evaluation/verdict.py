@@ -45,12 +45,13 @@ def decide(
     """The verdict of every other arm against `control` (a label) on the score `primary`.
 
     margin: the difference of the primary score that does not matter, in its units. level: of all contrasts together.
-    binary: whether the primary score is right/wrong; None looks at it. Contrast.p_value is Bonferroni's, like the
-    interval. A guardrail's interval is the difference (score) or the relative change of the median (latency, cost).
-    winner: better and no guardrail broken; of several the best estimate; None unless `final`, which is whether all planned
-    answers are there. planned: of a sequential comparison, its examples; rows are then in the plan's order, and before the last
-    of them the interval is that of `sequential.confidence_sequence`. Raises InputError for unknown or repeated
-    labels, a missing score, a bad margin, arrays that are not aligned, or binary=True with other scores than 0 and 1.
+    binary: whether the primary score is right/wrong; None looks at it. Contrast.p_value is Bonferroni's, like the interval; None
+    where a sequential comparison ended early. A guardrail's interval is the difference (score) or the relative change of its
+    quantile (latency, cost). winner: better and no guardrail broken; of several the best estimate; None unless `final`, which is
+    whether all planned answers are there, or the run ended by its own plan. planned: of a sequential comparison, its examples;
+    rows are then in the plan's order, and before the last of them the interval is that of `sequential.confidence_sequence`.
+    Raises InputError for unknown or repeated labels, a missing score, a bad margin, arrays that are not aligned, or binary=True
+    with other scores than 0 and 1.
     """
     check_margin(margin, "margin")
     _check_arms(arms, primary, control, guardrails)
@@ -81,7 +82,7 @@ def decide(
                 discordant=0 if found is None else found.discordant,
                 left_out=len(base.scores[primary]) if found is None else found.left_out,
                 method="none" if found is None else found.method,
-                p_value=None if found is None else min(1.0, found.p_value * len(by_label)),
+                p_value=_p_value(found, len(by_label), planned),
                 n_needed=needed,
                 guardrails=checks,
                 sentence=sentence,
@@ -107,6 +108,13 @@ def _paired(
     if interval is None:
         return None
     return replace(found, interval=interval._replace(level=level), method="sequence", span=None)
+
+
+def _p_value(found: Paired | None, contrasts: int, planned: int | None) -> float | None:
+    """Bonferroni's, and at the end of a sequential comparison that of the part of the error which is left for it."""
+    if found is None or found.method == "sequence":
+        return None
+    return min(1.0, found.p_value * contrasts / (1.0 if planned is None else 1 - EARLY))
 
 
 def decision_of(interval: Interval, margin: float, higher_is_better: bool) -> Decision:
