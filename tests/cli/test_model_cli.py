@@ -117,6 +117,25 @@ def test_pull_draws_a_bar_and_says_what_is_there(ollama: Any, monkeypatch: pytes
     assert "98.4M/98.4M" in done.stderr
 
 
+def test_a_pull_in_a_notebook_draws_its_bar_there(ollama: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a real kernel: a widget that ends full, and says what was done last; nothing on standard error."""
+    import nbformat.v4
+    from nbclient import NotebookClient
+
+    monkeypatch.delenv("WORKBENCH_STATIC")
+    source = 'from workbench import Workbench\nasync with Workbench() as bench:\n    await bench.ollama().pull("smollm2:135m")'
+    make: Any = nbformat.v4
+    notebook = make.new_notebook(cells=[make.new_code_cell(source)])
+    resources = {"metadata": {"path": str(project)}}
+    done = NotebookClient(notebook, timeout=60, kernel_name="python3", resources=resources).execute()
+    outputs = done.cells[0].outputs
+    assert [True] == ["application/vnd.jupyter.widget-view+json" in item.get("data", {}) for item in outputs]
+    widgets = done.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"].values()
+    bar = next(item["state"] for item in widgets if item["model_name"] == "FloatProgressModel")
+    assert (98362534.0, 98362534.0, "success") == (bar["value"], bar["max"], bar["bar_style"])
+    assert any("98.4M/98.4M" in str(item["state"].get("value")) for item in widgets)
+
+
 def test_a_pull_that_fails(ollama: Any) -> None:
     """The server's words, and what to do."""
     ollama.play("pull_unreachable_registry_stream")

@@ -22,7 +22,12 @@ def download_bar() -> Iterator[Callable[[int, int, str], None]]:
     with tqdm_class()(unit="B", unit_scale=True, unit_divisor=1000, file=sys.stderr) as bar:
 
         def show(done: int, total: int, status: str) -> None:
-            bar.total = total or None
+            if (
+                total and total != bar.total
+            ):  # a notebook's bar learns a new end by `reset` alone, which forgets all else
+                began, before = bar.start_t, bar.n
+                bar.reset(total)
+                bar.start_t, bar.n = began, before
             bar.set_description_str(status, refresh=False)
             bar.update(done - bar.n)
 
