@@ -151,4 +151,4 @@ def test_latency_of_another_concurrency_says_so_in_the_table(
     result = compare(Workbench(project), models=["many/m", "one/m"])
     shown = result.table()["latency P50"].tolist()
     assert ["not comparable" in cell for cell in shown] == [False, False, True, True]
-    assert "(not comparable: 1 calls in flight)" in shown[2]
+    assert "(not comparable: 1 in flight)" in shown[2]

@@ -371,9 +371,10 @@ def test_examples_left_out_are_told():
     assert "see first why they have no score" in verdict(arm(ONE, CONTROL), arm(TWO, many)).sentence
 
 
+@pytest.mark.parametrize("more", [None, 0, 20])
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 6, 30])
 @pytest.mark.parametrize("fill", [0.0, 1.0, 0.4, 7.0, np.nan])
-def test_every_verdict_is_plain_json(n, fill):
+def test_every_verdict_is_plain_json(n, fill, more):
     """No input of these leaves NaN or infinity in the record, and every sentence is free of both words."""
     rng = np.random.default_rng(n)
     guardrails = [Guardrail("latency", 0.2, "latency"), Guardrail("cost", 0.2, "cost"), Guardrail("f1", 0.1)]
@@ -383,8 +384,8 @@ def test_every_verdict_is_plain_json(n, fill):
             arm(ONE, first, latency=first, cost=second, f1=second),
             arm(TWO, second, latency=second, cost=first, f1=first),
             arm(THREE, first, latency=first, cost=None, f1=noisy),
-            guardrails=guardrails,
-        )
+            guardrails=guardrails, planned=None if more is None else n + more,
+        )  # fmt: skip
         text = json.dumps(found.to_mapping(), allow_nan=False)
         assert json.loads(canonical_json(found.to_mapping())) == json.loads(text)
         for word in (" nan", " inf", "+inf", "-inf", "None"):

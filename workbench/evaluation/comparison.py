@@ -171,7 +171,7 @@ class Comparison:
         """What stands behind a latency that says nothing about the control's."""
         own, control = values["in_flight"], self.run.measurements.concurrency(self.run.plan.control)
         own = None if pd.isna(own) else float(own)
-        return "" if alike_concurrency(own, control) else f" (not comparable: {own:g} calls in flight)"
+        return "" if alike_concurrency(own, control) else f" (not comparable: {own:g} in flight)"
 
     def pareto(self) -> pd.DataFrame:
         """Quality, cost and latency of every variant, and which other one beats it in all three; see `matrix.pareto_table`."""
