@@ -260,3 +260,44 @@ def test_the_state_is_shown_as_text_html_and_mapping(experiments: Experiments, r
     plain = state.to_mapping()
     assert ("running", 4, []) == (plain["status"], plain["arms"]["treatment"]["release"], plain["guardrails"])
     assert (Arm("treatment", 4),) == state.experiment.treatments
+
+
+RAILS = {
+    "errors": Guardrail("errors", margin=0.05),
+    "slow": Guardrail.p95(2.0, margin=0.05),
+    "cost": Guardrail("cost", margin=0.2, relative=True),
+    "solved": Guardrail("solved", margin=0.05, lower_is_worse=True),
+}
+
+
+@pytest.mark.parametrize("treated", ["worse", "better"])
+@pytest.mark.parametrize("metric", RAILS)
+def test_each_guardrail_sees_harm_and_only_harm(
+    experiments: Experiments, kv: KeyValue, metric: str, treated: str
+) -> None:
+    """Error rate, P95, cost and quality, from real counts: one arm is bad at one. If it is the control, nothing is done."""
+    state = experiments.start(FEATURE, treatment=2, share=0.5, guardrails=[*RAILS.values()], reason="try")
+    counters = Counters(kv, every=3600)
+    counters.called(FEATURE, experiments.assign(FEATURE, None), None)
+    assert counters.flush()  # from now on it knows what slow means
+    for number, user in enumerate(PEOPLE):
+        given = assign(state.experiment, user)
+        counters.exposed(FEATURE, given, user)
+        for call in range(3):
+            bad = metric if (given.arm == "treatment") == (treated == "worse") and (number + call) % 3 else ""
+            good = (number + call) % 20 > 0
+            latency, cost = 3.0 if bad == "slow" else 0.5, 0.01 if bad == "cost" else 0.004
+            counters.called(
+                FEATURE, given, user, error=bad == "errors" or not good, latency=latency, cost=cost + call * 1e-4
+            )
+            counters.outcome(FEATURE, given, user, "solved", float(bad != "solved" and good))
+    assert counters.flush()
+    counters.close()
+    found = experiments.check(FEATURE)
+    failed = {(check.metric, check.arm) for check in found.checks if check.state == "failed"}
+    if treated == "worse":
+        assert {(metric, "treatment")} == {(name, arm) for name, arm in failed if arm != "live"}
+        assert [("stop", "treatment")] == [(a.kind, a.arm) for a in found.actions if a.kind == "stop"]
+    else:
+        assert not [arm for _, arm in failed if arm == "treatment"]
+        assert not [action for action in found.actions if action.kind == "stop"]
