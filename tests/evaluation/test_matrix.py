@@ -46,6 +46,13 @@ def test_what_is_worse_in_all_three_is_beaten_by_the_best() -> None:
     assert beaten(*rows) == {"a": "", "b": "", "e": "", "c": "a", "d": ""}
 
 
+def test_a_few_milliseconds_beat_nobody() -> None:
+    """Latencies and costs within 5% are equal; a better score then decides."""
+    assert beaten(row("a", 0.8, 1.0, 1.0), row("b", 0.8, 1.0, 1.04)) == {"a": "", "b": ""}
+    assert beaten(row("a", 0.8, 1.0, 1.0), row("b", 0.8, 1.0, 1.06)) == {"a": "", "b": "a"}
+    assert beaten(row("a", 0.9, 1.04, 1.04), row("b", 0.8, 1.0, 1.0)) == {"a": "", "b": "a"}
+
+
 def test_less_can_be_better() -> None:
     """Where a low score is good, the high one is beaten."""
     assert beaten(row("a", 0.9, 1.0, 1.0), row("b", 0.1, 1.0, 1.0), higher_is_better=False) == {"b": "", "a": "b"}

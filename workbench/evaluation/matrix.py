@@ -15,6 +15,8 @@ from workbench.records import Params, Variant
 
 __all__ = ["pareto_table", "tagged"]
 
+_ALIKE = 0.05  # costs and latencies that differ by less are taken for equal
+
 
 def tagged(variants: Sequence[Variant], grid: Sequence[Params | Mapping[str, Any]]) -> list[Variant]:
     """Each variant with each of these params on top of its own, named by what tells the params apart (`temperature=0.7`).
@@ -48,8 +50,8 @@ def pareto_table(rows: Sequence[Mapping[str, Any]], score: str, *, higher_is_bet
 
     rows: with those values, unknown ones NaN or None. beaten_by: the best variant that is at least as good in all three and
     better in one; empty if there is none. What no variant knows (such as every cost) does not count. Where one of the two does
-    not know it, or their latencies were measured with different numbers of calls in flight, neither beats the other. By the
-    estimates: whether a difference is more than chance, the verdict says.
+    not know it, or their latencies were measured with different numbers of calls in flight, neither beats the other. Costs and
+    latencies within 5% of each other count as equal. By the estimates: the verdict says whether a difference is more than chance.
     """
     columns = ["variant", score, f"{score}_low", f"{score}_high", "cost_per_call", "latency_p50", "in_flight"]
     table = pd.DataFrame(rows, columns=columns)
@@ -57,9 +59,14 @@ def pareto_table(rows: Sequence[Mapping[str, Any]], score: str, *, higher_is_bet
         table[name] = pd.to_numeric(table[name], errors="coerce")
     table = table.sort_values(score, ascending=not higher_is_better, kind="stable", ignore_index=True)
     quality = table[score].to_numpy() * (1 if higher_is_better else -1)
-    sizes = [-quality, table["cost_per_call"].to_numpy(), table["latency_p50"].to_numpy()]
-    counted = [values for values in sizes if not np.isnan(values).all()]
-    timed = not np.isnan(sizes[2]).all()
+    cost, latency = table["cost_per_call"].to_numpy(), table["latency_p50"].to_numpy()
+    # what is compared, the most that is at least as good, and the least that is not better
+    sizes = [
+        (-quality, -quality, -quality),
+        *((values, values * (1 + _ALIKE), values / (1 + _ALIKE)) for values in (cost, latency)),
+    ]
+    counted = [size for size in sizes if not np.isnan(size[0]).all()]
+    timed = not np.isnan(latency).all()
     flight = [None if np.isnan(value) else float(value) for value in table["in_flight"]]
     beaten = []
     for mine in range(len(table)):
@@ -68,8 +75,8 @@ def pareto_table(rows: Sequence[Mapping[str, Any]], score: str, *, higher_is_bet
             for other in range(len(table))
             if other != mine
             and not (timed and not alike_concurrency(flight[mine], flight[other]))
-            and all(values[other] <= values[mine] for values in counted)  # NaN is never at least as good
-            and any(values[other] < values[mine] for values in counted)
+            and all(values[other] <= most[mine] for values, most, _ in counted)  # NaN is never at least as good
+            and any(values[other] < least[mine] for values, _, least in counted)
         ]
         beaten.append(table["variant"][winners[0]] if winners else "")
     table["beaten_by"] = beaten

@@ -50,7 +50,7 @@ def notes(run: Run, verdict: Verdict, pareto: pd.DataFrame) -> list[str]:
                 f"That {contrast.variant} is {contrast.decision} hangs on one example: without it, it is {found[1]}. See "
                 "sensitivity()."
             )
-    if len(plan.variants) > 2:
+    if len(plan.models) > 1 or any(variant.tag for variant in plan.variants):
         best = pareto["variant"][(pareto["beaten_by"] == "") & pareto[plan.primary.name].notna()]
         said.append(
             f"Beaten by no other in score, cost and latency at once: {', '.join(best) or 'none'}. See pareto()."
