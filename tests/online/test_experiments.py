@@ -212,7 +212,7 @@ def test_what_is_wrong_is_refused_before_anything_changes(experiments: Experimen
             FEATURE, treatment=replace(releases.get(FEATURE, 2), feature="other-api"), share=1, reason="x"
         )
     with pytest.raises(InputError, match="needs a reason"):
-        experiments.start(FEATURE, treatment=2, share=0.1, reason=" ")
+        experiments.start(FEATURE, treatment=2, share=0.1, reason=" ", guardrails=[Guardrail("errors", margin=0.1)])
     assert read_rules(experiments._kv, FEATURE) is None
     assert 3 == len(releases.history(FEATURE))
     experiments.start(FEATURE, treatment=2, share=0.3, reason="try")

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench.errors import InputError
+from workbench.errors import InputError, StalePlanError
 from workbench.online.assignment import Arm, Assignment, Experiment, assign
-from workbench.online.guard import Guard, guarded, write_rules
+from workbench.online.guard import Guard, guarded, read_rules, write_rules
 from workbench.online.rules import Guardrail, Rules
 from workbench.online.state import ExperimentState, Status
 from workbench.records import Release
@@ -83,9 +83,15 @@ class Experiments:
             self._releases.get(feature, arm.release)
         self._check_group(made)
         rules = _rules(guardrails)
-        if rules is not None:
-            write_rules(self._kv, feature, rules)
-        return self._put(live, made, "experiment", reason, by, evidence)
+        if rules is None:
+            return self._put(live, made, "experiment", reason, by, evidence)
+        before = read_rules(self._kv, feature)
+        write_rules(self._kv, feature, rules)  # first, so that no call of the experiment goes unguarded
+        try:
+            return self._put(live, made, "experiment", reason, by, evidence)
+        except (InputError, StalePlanError):
+            write_rules(self._kv, feature, before)
+            raise
 
     def ramp(
         self, feature: str, share: float, *, reason: str, by: str | None = None, shrink: bool = False
