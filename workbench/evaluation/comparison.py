@@ -176,7 +176,7 @@ class Comparison:
     def pareto(self) -> pd.DataFrame:
         """Quality, cost and latency of every variant, and which other one beats it in all three; see `matrix.pareto_table`."""
         plan = self.run.plan
-        rows = [{**self._summary_of(variant), "variant": variant.label} for variant in plan.variants]
+        rows = [dict(self.summary.iloc[at], variant=variant.label) for at, variant in enumerate(plan.variants)]
         return pareto_table(rows, plan.primary.name, higher_is_better=plan.primary.higher_is_better)
 
     def prompts(self) -> pd.DataFrame:
