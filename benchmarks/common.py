@@ -50,7 +50,7 @@ def run_peer(python: Path, script: str, *arguments: object) -> float:
 
 
 def median(values: Iterable[float]) -> float:
-    """Of at least one number. In this folder `import statistics` is the benchmark of that name, not the standard library's."""
+    """Of at least one number."""
     found = sorted(values)
     return (found[(len(found) - 1) // 2] + found[len(found) // 2]) / 2
 
