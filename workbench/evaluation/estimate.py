@@ -79,6 +79,7 @@ def estimate(
     unpriced: dict[str, None] = {}
     seconds = [0.0, 0.0, 0.0]  # NaN: unknown
     bases: dict[str, None] = {}
+    unknown: dict[str, None] = {}
     for variant in variants:
         prompt = variant.prompt
         fixed = len(prompt.text) + sum(len(message.content) + 8 for message in prompt.messages)
@@ -113,7 +114,7 @@ def estimate(
                 [paced, max(paced, 0 if math.isnan(taken[1]) else taken[1]), paced],
                 (f"at least, by the budget of {split_model(variant.model)[0]}"),
             )
-        bases[basis] = None
+        (unknown if math.isnan(taken[2]) else bases)[basis] = None
         seconds = [before + more for before, more in zip(seconds, taken, strict=True)]
     timed = not math.isnan(seconds[2])
     return Estimate(
@@ -122,7 +123,7 @@ def estimate(
         completion_tokens=(out_low, out_high),
         usd=None if unpriced else (usd[0], usd[1]),
         minutes=seconds[2] / 60 if timed else None,
-        minutes_basis=", ".join(bases),
+        minutes_basis=", ".join(unknown or bases),
         unpriced=tuple(unpriced),
         usd_expected=None if unpriced else min(max(usd[2], usd[0]), usd[1]),
         minutes_range=(seconds[0] / 60, seconds[1] / 60) if timed else None,

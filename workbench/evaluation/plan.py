@@ -125,7 +125,10 @@ class Plan:
         examples = f"{len(self.indices)} of {self.dataset.name}"
         if self.left_out:
             examples += f" ({len(self.left_out)} left out: their text occurs in a compared prompt)"
-        if math.isfinite(self.smallest_difference):
+        if self.spread is None and _ASSUMED_DISCORDANCE < self.smallest_difference <= 1:
+            seen = f"only differences from about {self.smallest_difference:.2f} "
+            seen += "(80% power, if none is judged the other way round)"
+        elif math.isfinite(self.smallest_difference):
             seen = f"differences from about {self.smallest_difference:.2f} "
             seen += f"(80% power, {self._by()})"
         else:
@@ -248,7 +251,7 @@ def make_plan(
     for guardrail in guardrails:
         if guardrail.measure == "score" and guardrail.name not in names:
             raise InputError(
-                f"guardrail {guardrail.name!r} is no scorer of this plan: add it to scorers=, or use one of {names}."
+                f"guardrail {guardrail.name!r} is no scorer of this plan: {_meant(guardrail.name, names)}."
             )
     for variant in variants:
         missing = [name for name in variant.prompt.variables if name not in dataset.inputs]
@@ -295,10 +298,18 @@ def make_plan(
         variants=tuple(variants), dataset=dataset, indices=indices, left_out=left_out, primary=primary,
         scorers=tuple(scorers), margin=float(margin), control=control, repeats=repeats, seed=seed, level=level,
         guardrails=tuple(guardrails), concurrency=concurrency, timeout=timeout, estimate=guessed,
-        smallest_difference=power.smallest_difference(len(indices), sd, each, 0.8),
+        smallest_difference=power.visible_difference(len(indices), _ASSUMED_DISCORDANCE, each, 0.8)
+        if spread is None
+        else power.smallest_difference(len(indices), sd, each, 0.8),
         notes=tuple(notes), budget=budget, sequential=sequential, spread=spread,
         needed=power.examples_needed(sd, margin, each) if len(variants) > 1 else None,
     )  # fmt: skip
+
+
+def _meant(guardrail: str, names: Sequence[str]) -> str:
+    if guardrail in ("latency", "cost"):
+        return f'for the {guardrail} of the calls it needs measure = "{guardrail}"'
+    return f"add it to scorers=, or use one of {', '.join(names)}"
 
 
 def _check_numbers(*, margin: float, level: float, timeout: float) -> None:

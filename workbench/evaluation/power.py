@@ -9,7 +9,7 @@ from scipy.special import ndtri, stdtrit
 from workbench.errors import InputError
 from workbench.evaluation.intervals import check_shares, z_of
 
-__all__ = ["discordance_sd", "examples_needed", "smallest_difference", "wilson_trials"]
+__all__ = ["discordance_sd", "examples_needed", "smallest_difference", "visible_difference", "wilson_trials"]
 
 
 def wilson_trials(share: float, bound: float, level: float = 0.95) -> int | None:
@@ -59,3 +59,16 @@ def discordance_sd(p_discordant: float) -> float:
     if not 0 <= p_discordant <= 1:
         raise InputError(f"p_discordant = {p_discordant!r} must be a share between 0 and 1.")
     return math.sqrt(p_discordant)
+
+
+def visible_difference(n: int, discordant: float, level: float = 0.95, power: float = 0.8) -> float:
+    """Difference of a right/wrong score that n examples separate from 0 with this power, if a share `discordant` is judged
+    differently; inf if n is too few for any.
+
+    No difference is larger than the share that is judged differently. Where that share is too small, it is the smallest one
+    that is large enough when all of it goes one way: d = (t + t) sqrt(d / n).
+    """
+    found = smallest_difference(n, discordance_sd(discordant), level, power)
+    if found > discordant:
+        found = smallest_difference(n, 1.0, level, power) ** 2
+    return found if found <= 1 else math.inf
