@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from workbench.evaluation.arms import ArmScores
+from workbench.evaluation.judging.reports import by_whom
 from workbench.evaluation.measurements import Measurements
 from workbench.evaluation.plan import Plan
 from workbench.evaluation.verdict import decide
@@ -33,11 +35,12 @@ def verdict_of(
     plan: Plan, numbers: Measurements, labels: Sequence[str], examples: np.ndarray, *, final: bool
 ) -> Verdict:
     """The decision on these variants by these examples."""
-    return decide(
+    verdict = decide(
         arms_of(plan, numbers, labels, examples), primary=plan.primary.name, control=plan.control, margin=plan.margin,
         level=plan.level, guardrails=plan.guardrails, higher_is_better=plan.primary.higher_is_better,
         binary=plan.primary.binary, seed=plan.seed, final=final, planned=len(plan.indices) if plan.sequential else None,
     )  # fmt: skip
+    return replace(verdict, sentence=verdict.sentence + by_whom(plan.primary))
 
 
 def clear(plan: Plan, numbers: Measurements, examples: np.ndarray) -> bool:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from workbench.evaluation import effects, findings
 from workbench.evaluation.history import MOST_DECISIONS, holdout_note, read_history
+from workbench.evaluation.judging.reports import judge_notes
 from workbench.evaluation.measurements import FRESH, REPLAYED
 from workbench.evaluation.runner import Run
 from workbench.records import Verdict
@@ -43,6 +44,7 @@ def notes(run: Run, verdict: Verdict, pareto: pd.DataFrame) -> list[str]:
                 "latencies may be longer."
             )
     said += _nothing_right(run)
+    said += judge_notes(run.plan.scorers)
     for contrast in verdict.contrasts:
         found = None if contrast.decision == "undecided" else findings.hangs_on(plan, numbers, contrast.variant, most=1)
         if found is not None:

@@ -10,6 +10,7 @@ it are compared as JSON writes them.
 """
 
 from workbench.evaluation.scorers.grounded import faithfulness_by_rules, relevance_by_embedding
+from workbench.evaluation.scorers.judges import faithfulness_by_judge, judge, judge_pairwise, relevance_by_judge
 from workbench.evaluation.scorers.limits import language, length
 from workbench.evaluation.scorers.matching import contains, exact_match, one_of_labels, regex
 from workbench.evaluation.scorers.meaning import embedding_similarity
@@ -27,9 +28,12 @@ __all__ = [
     "contains",
     "embedding_similarity",
     "exact_match",
+    "faithfulness_by_judge",
     "faithfulness_by_rules",
     "json_fields",
     "json_schema",
+    "judge",
+    "judge_pairwise",
     "language",
     "length",
     "numeric",
@@ -38,6 +42,7 @@ __all__ = [
     "regex",
     "regex_extract",
     "relevance_by_embedding",
+    "relevance_by_judge",
     "rouge_l",
     "token_f1",
     "tool_calls",

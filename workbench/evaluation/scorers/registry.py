@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from workbench.errors import InputError
 from workbench.evaluation.scorers.grounded import faithfulness_by_rules, relevance_by_embedding
+from workbench.evaluation.scorers.judges import faithfulness_by_judge, judge, judge_pairwise, relevance_by_judge
 from workbench.evaluation.scorers.limits import language, length
 from workbench.evaluation.scorers.matching import contains, exact_match, one_of_labels, regex
 from workbench.evaluation.scorers.meaning import embedding_similarity
@@ -120,8 +121,9 @@ _BUILT_IN: Mapping[str, Callable[..., Scorer]] = cast(
     {
         make.__name__: make
         for make in (
-            contains, embedding_similarity, exact_match, faithfulness_by_rules, json_fields, json_schema, language, length,
-            numeric, one_of_labels, python, regex, regex_extract, relevance_by_embedding, rouge_l, token_f1, tool_calls,
+            contains, embedding_similarity, exact_match, faithfulness_by_judge, faithfulness_by_rules, judge, judge_pairwise,
+            json_fields, json_schema, language, length, numeric, one_of_labels, python, regex, regex_extract,
+            relevance_by_embedding, relevance_by_judge, rouge_l, token_f1, tool_calls,
         )
     },
 )  # fmt: skip
