@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from workbench.calls import CallLog
     from workbench.settings import Settings
 
-__all__ = ["RETRIES", "Client", "Outcome", "stopped"]
+__all__ = ["RETRIES", "Client", "Outcome", "Sink", "new_call_id", "stopped"]
+
+Sink = Callable[[Call], None]
 
 RETRIES = 3
 _CHARS_PER_TOKEN = 4  # to take from a budget before the server has counted
@@ -50,7 +52,7 @@ _TOKEN = uuid.uuid4().hex[:16]
 _numbers = itertools.count(1)
 
 
-def _call_id() -> str:
+def new_call_id() -> str:
     """Unique without asking the system each time: this interpreter, this process (after a fork), this call."""
     return f"{_TOKEN}-{os.getpid():x}-{next(_numbers):x}"
 
@@ -70,18 +72,24 @@ class Outcome:
     in_flight: int | None = None
 
     def row(
-        self, request: Request, info: ModelInfo | None = None, *, params: Mapping[str, Any] | None = None, **fields: Any
+        self,
+        request: Request,
+        info: ModelInfo | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        call_id: str | None = None,
+        **fields: Any,
     ) -> Call:
         """This call as a row of the log; `fields` are those of `records.Call` that only the caller knows.
 
-        params: the request's, where the caller has them as a mapping already.
+        params: the request's, where the caller has them as a mapping already. call_id: a new one by default.
         """
-        completion, error = self.completion, self.error
+        completion, error, call_id = self.completion, self.error, call_id or new_call_id()
         params = request.params.to_mapping() if params is None else params
         if completion is None:
             message = " ".join(str(error).split())[:2000]
             return Call(
-                call_id=_call_id(), ended_at=time.time(), model=request.model, kind=request.kind,
+                call_id=call_id, ended_at=time.time(), model=request.model, kind=request.kind,
                 params=params, model_digest=info.digest if info else None,
                 server_version=info.server_version if info else None, request=request.text(),
                 error=type(error).__name__, error_message=message, attempts=self.attempts, **fields,
@@ -89,7 +97,7 @@ class Outcome:
         usage, timing = completion.usage, completion.timing
         cached = completion.source != "model"  # then all that was measured is of the day when the answer was made
         return Call(
-            call_id=_call_id(), ended_at=time.time() if cached else timing.started_at + timing.total,
+            call_id=call_id, ended_at=time.time() if cached else timing.started_at + timing.total,
             model=request.model, kind=request.kind,
             params=params, model_digest=info.digest if info else None,
             server_version=info.server_version if info else None, request=request.text(), text=completion.text,
@@ -227,6 +235,7 @@ class Client:
         retries: int = RETRIES,
         cached: bool | None = None,
         meaning: Meaning | None = None,
+        sink: Sink | None = None,
         **fields: Any,
     ) -> Completion:
         """Send, log one row, and return the answer or raise the CallError. `fields`: see `records.Call`. As in `call`, but waits
@@ -234,8 +243,9 @@ class Client:
 
         cached: whether an equal request's answer (of the same `tenant` among the fields) may be served and this one kept; None
         does so for requests that ask for the same answer each time (temperature 0, or a seed). meaning: how the request was
-        made of a prompt, for a look-up by meaning where there is no equal one.
+        made of a prompt, for a look-up by meaning where there is no equal one. sink: takes the row in place of the log.
         """
+        write = sink or self._write
         try:
             key = await self._key(request, cached, fields.get("tenant"))
             if key is None:
@@ -243,13 +253,14 @@ class Client:
             else:
                 outcome = await self._fetch(request, key, retries, meaning, fields)
         except asyncio.CancelledError:
-            self._write(stopped().row(request, **fields))
+            write(stopped().row(request, **fields))
             raise
-        self._write(outcome.row(request, **fields))
+        row = outcome.row(request, **fields)
+        write(row)
         if outcome.error is not None:
             raise outcome.error
         assert outcome.completion is not None  # noqa: S101  (for the type checker)
-        return outcome.completion
+        return replace(outcome.completion, call_id=row.call_id)
 
     async def stream(
         self,
@@ -258,24 +269,27 @@ class Client:
         retries: int = RETRIES,
         cached: bool | None = None,
         meaning: Meaning | None = None,
+        sink: Sink | None = None,
         **fields: Any,
     ) -> AsyncGenerator[Chunk, None]:
         """Pieces of text as they come; the last one carries the Completion. Logged once. Sent again as in `call`, as long as no
-        piece has come; raises the CallError. cached, meaning: as in `complete`; an answer from a cache is one piece."""
+        piece has come; raises the CallError. cached, meaning, sink: as in `complete`; an answer from a cache is one piece."""
+        write = sink or self._write
+        fields = {"call_id": new_call_id()} | fields
         key = await self._key(request, cached, fields.get("tenant"))
         if key is None or self._cache is None:
-            async with aclosing(self._stream(request, retries, fields)) as chunks:
+            async with aclosing(self._stream(request, retries, fields, write)) as chunks:
                 async for chunk in chunks:
                     yield chunk
             return
         async with self._turn(request, key, fields) as turn:
             place = await self._look(turn, request.model, meaning, fields)
             if turn.found is not None:
-                self._write(Outcome(turn.found, None, self.cost(request.model, turn.found)).row(request, **fields))
+                write(Outcome(turn.found, None, self.cost(request.model, turn.found)).row(request, **fields))
                 yield Chunk(turn.found.text, reasoning=turn.found.reasoning)
-                yield Chunk(completion=turn.found)
+                yield Chunk(completion=replace(turn.found, call_id=fields["call_id"]))
                 return
-            async with aclosing(self._stream(request, retries, fields)) as chunks:
+            async with aclosing(self._stream(request, retries, fields, write)) as chunks:
                 async for chunk in chunks:
                     if chunk.completion is not None:
                         await turn.keep(chunk.completion)
@@ -283,7 +297,9 @@ class Client:
                             await place.add(chunk.completion, cost=self.cost(request.model, chunk.completion))
                     yield chunk
 
-    async def _stream(self, request: Request, retries: int, fields: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
+    async def _stream(
+        self, request: Request, retries: int, fields: Mapping[str, Any], write: Sink
+    ) -> AsyncGenerator[Chunk, None]:
         runtime = self.runtime(request.model)
         tries = self._tries(request.model, request.timeout, retries, request.timeout)
         outcome: Outcome | None = None
@@ -300,7 +316,7 @@ class Client:
                             if chunk.completion is not None:
                                 done = tries.timed(chunk.completion)
                                 outcome = Outcome(*self._priced(done), tries.count, tries.in_flight)
-                                chunk = replace(chunk, completion=done)
+                                chunk = replace(chunk, completion=replace(done, call_id=fields["call_id"]))
                             yield chunk
                     return
                 except CallError as raised:
@@ -312,7 +328,7 @@ class Client:
                 if begun or not await tries.again(error):
                     raise error
         finally:
-            self._write((outcome or stopped()).row(request, **fields))
+            write((outcome or stopped()).row(request, **fields))
 
     async def embed(
         self, model: str, texts: Sequence[str], *, timeout: float = 60.0, retries: int = RETRIES, **fields: Any

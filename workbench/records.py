@@ -26,6 +26,7 @@ __all__ = [
     "Embeddings",
     "Example",
     "Fallback",
+    "Feedback",
     "GuardrailCheck",
     "Health",
     "Interval",
@@ -240,11 +241,13 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer. finish_reason: stop, length, tool_calls or content_filter. source: who answered now.
+    """One answer. finish_reason: stop, length, tool_calls or content_filter. source: who answered now; "text" is a release's
+    fixed fallback text.
 
     reasoning: what a reasoning model thought before it answered, where the server tells. logprobs: one mapping a token (token,
     logprob, top_logprobs), if asked for. truncated: the server silently left out part of the prompt, and that was allowed.
-    refused: the server marked the text as the model's refusal to answer.
+    refused: the server marked the text as the model's refusal to answer. fallback: what answered in place of the release's own
+    model. call_id: the call's row in the log; it is left out when two answers are compared.
     """
 
     text: str
@@ -253,12 +256,14 @@ class Completion:
     timing: Timing
     model: str
     tool_calls: tuple[Mapping[str, Any], ...] = ()
-    source: Literal["model", "exact", "semantic"] = "model"
+    source: Literal["model", "exact", "semantic", "text"] = "model"
     request_id: str | None = None
     reasoning: str = ""
     logprobs: tuple[Mapping[str, Any], ...] = ()
     truncated: bool = False
     refused: bool = False
+    fallback: Literal["model", "text"] | None = None
+    call_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -518,6 +523,11 @@ class Call:
     error: class name, None if it worked; error_message: one line. attempts: how often it was sent. truncated: as in `Completion`.
     loading: seconds of `latency` that the server took to load the model, where it says so. role: "judge" or "scorer" of a call
     that was made to score an answer. tool_calls: as in `Completion`.
+
+    Of an application's call: feature, release (its number), and the exposure: experiment (`Experiment.key`), arm, exposure (why
+    it came to this arm, see `online.assignment`), counted (whether the user is part of the analysis). fallback: "model" if this
+    row is the call of the release's fallback model, in place of the call of `instead_of`; "text" if this call failed, and the
+    release's fixed text, which is then `text`, was served. So an application's calls are the rows without `instead_of`.
     """
 
     call_id: str
@@ -550,6 +560,13 @@ class Call:
     feature: str | None = None
     tenant: str | None = None
     user: str | None = None
+    release: int | None = None
+    experiment: str | None = None
+    arm: str | None = None
+    exposure: str | None = None
+    counted: bool = False
+    fallback: str | None = None
+    instead_of: str | None = None
     run_id: str | None = None
     variant: str | None = None
     dataset_digest: str | None = None
@@ -565,6 +582,24 @@ class Call:
     explanations: Mapping[str, str] = field(default_factory=dict)
     role: str | None = None
     tool_calls: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What became of a call, told later: one row beside the call log. told_at: Unix seconds. From `feature` on it is the call's, as
+    far as it is known."""
+
+    call_id: str
+    told_at: float
+    name: str
+    value: float
+    comment: str = ""
+    feature: str | None = None
+    release: int | None = None
+    experiment: str | None = None
+    arm: str | None = None
+    user: str | None = None
+    tenant: str | None = None
 
 
 class Interval(NamedTuple):

@@ -6,20 +6,26 @@ the log's own folder. Readers see the union, so that each call is there exactly 
 
 from __future__ import annotations
 
+import mmap
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import orjson
+
 from workbench.calls.segment import Segment
 from workbench.errors import InputError
-from workbench.records import Call
+from workbench.records import Call, Feedback
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas as pd
 
 __all__ = ["CallLog", "Pace"]
 
+_CALL_ID = re.compile(r"[0-9a-f]{16}-([0-9a-f]{1,8})-[0-9a-f]+")  # the process that made the call is in the middle
 _TYPES = {
     "str": "VARCHAR",
     "float": "DOUBLE",
@@ -39,9 +45,9 @@ class Pace(NamedTuple):
     tokens: float
 
 
-def _columns() -> dict[str, str]:
-    """DuckDB's type for each field of `Call`."""
-    return {item.name: _TYPES[str(item.type).split("[")[0].split(" ")[0]] for item in fields(Call)}
+def _columns(record: type[Call | Feedback]) -> dict[str, str]:
+    """DuckDB's type for each field."""
+    return {item.name: _TYPES[str(item.type).split("[")[0].split(" ")[0]] for item in fields(record)}
 
 
 class CallLog:
@@ -54,38 +60,54 @@ class CallLog:
         self.folder = folder
         self._runs = runs
         self._segment = Segment(folder)
+        self._feedback = Segment(folder / "feedback", "feedback")
 
     def append(self, call: Call) -> None:
         """Add one row; it survives a kill of this process as soon as this returns."""
         self._segment.append(call)
 
+    def add_feedback(self, feedback: Feedback) -> None:
+        """Add what became of a call; as sure as `append`."""
+        self._feedback.append(feedback)
+
     def close(self) -> None:
-        """Sync and close this process's file."""
+        """Sync and close this process's files."""
         self._segment.close()
+        self._feedback.close()
+
+    def find(self, call_id: str) -> dict[str, Any] | None:
+        """The row of a call, whichever process of this home made it; None if it is not here. Reads the files of that process."""
+        made = _CALL_ID.fullmatch(call_id)
+        if made is None:
+            return None
+        needle = b'"call_id":' + orjson.dumps(call_id)
+        for path in self.folder.glob(f"*-{int(made[1], 16)}-*.jsonl"):
+            with path.open("rb") as file:
+                if not path.stat().st_size:
+                    continue
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                    at = data.find(needle)
+                    end = data.find(b"\n", at)
+                    if at >= 0 and end >= 0:
+                        row: dict[str, Any] = orjson.loads(data[data.rfind(b"\n", 0, at) + 1 : end])
+                        return row
+        return None
 
     def files(self) -> list[Path]:
         """Every segment that readers see."""
         return sorted((*self.folder.glob("*.jsonl"), *self._runs.glob("*/*/rows-*.jsonl")))
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
-        """The answer to a DuckDB query over the table `calls` (one row a call, columns as in `records.Call`).
+        """The answer to a DuckDB query over the tables `calls` (one row a call, columns as in `records.Call`) and `feedback` (as
+        in `records.Feedback`; a call may have none or many).
 
         >>> log.sql("select model, count(*) as n, median(latency) as p50 from calls where not warmup group by model")
         """
         import duckdb
 
         with duckdb.connect() as connection:
-            paths = [str(path) for path in self.files()]
-            if paths:
-                columns = ", ".join(f"{name}: '{kind}'" for name, kind in _columns().items())
-                listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-                connection.execute(
-                    f"create view calls as from read_json([{listed}], format = 'newline_delimited', "
-                    f"ignore_errors = true, columns = {{{columns}}}) where call_id is not null"  # a torn line reads as nulls
-                )
-            else:
-                columns = ", ".join(f'"{name}" {kind}' for name, kind in _columns().items())
-                connection.execute(f"create table calls ({columns})")
+            _view(connection, "calls", Call, self.files())
+            _view(connection, "feedback", Feedback, sorted(self._feedback.folder.glob("*.jsonl")))
             try:
                 return connection.execute(query, list(parameters)).df()
             except duckdb.Error as error:
@@ -111,3 +133,20 @@ class CallLog:
         if seconds != seconds or seconds is None:
             return None
         return Pace(float(low), float(seconds), float(high), float(tokens) if tokens == tokens else 0.0)
+
+
+def _view(
+    connection: duckdb.DuckDBPyConnection, name: str, record: type[Call | Feedback], paths: Sequence[Path]
+) -> None:
+    """The rows of these files as a table."""
+    found = _columns(record).items()
+    if paths:
+        columns = ", ".join(f"{column}: '{kind}'" for column, kind in found)
+        listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+        connection.execute(
+            f"create view {name} as from read_json([{listed}], format = 'newline_delimited', "
+            f"ignore_errors = true, columns = {{{columns}}}) where call_id is not null"  # a torn line reads as nulls
+        )
+    else:
+        columns = ", ".join(f'"{column}" {kind}' for column, kind in found)
+        connection.execute(f"create table {name} ({columns})")

@@ -31,7 +31,7 @@ from workbench.records import check_name
 if TYPE_CHECKING:
     from workbench.stores.keyvalue import KeyValue
 
-__all__ = ["CAP", "Counters"]
+__all__ = ["CAP", "Counters", "check_outcome"]
 
 CAP = 100
 """So many of a user's calls, the first ones, count in the analysis; in the figures by minute all do."""
@@ -116,12 +116,8 @@ class Counters:
                     pending.value(study, arm, metric, user, value)
 
     def outcome(self, feature: str, assignment: Assignment, user: str | None, name: str, value: float) -> None:
-        """What became of a call, a score for instance. InputError for a name that is taken or no name, or for no number."""
-        check_name(name, "outcome")
-        if name in BUILT_IN or name.startswith(f"{SLOW}-"):
-            raise InputError(f"outcome {name!r} is counted by itself: choose another name.")
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise InputError(f"outcome {name!r} = {value!r} must be a number.")
+        """What became of a call, a score for instance. InputError as in `check_outcome`."""
+        check_outcome(name, value)
         if user is None:
             return
         rules = self._rules.get(feature, ("", None))[1]
@@ -219,6 +215,15 @@ class Counters:
             self._rules[feature] = (text, Rules.from_json(text))
         except InputError:  # written by a newer program
             self._rules[feature] = (text, None)
+
+
+def check_outcome(name: str, value: float) -> None:
+    """InputError for a name that is taken or no name, or for no number."""
+    check_name(name, "outcome")
+    if name in BUILT_IN or name.startswith(f"{SLOW}-"):
+        raise InputError(f"outcome {name!r} is counted by itself: choose another name.")
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InputError(f"outcome {name!r} = {value!r} must be a number.")
 
 
 def _call(me: weakref.ref[Counters], method: str) -> None:

@@ -37,13 +37,15 @@ _SILENT = 3.0  # seconds without an answer to a ping after which a connection fo
 @dataclass(frozen=True, slots=True)
 class WatchState:
     """How a watcher stands with one feature. source: where `live` comes from, "none" without one. staleness: seconds since the
-    store last said that this is what is live (of a file: at most), infinite if it never did. fault: what is wrong, or None."""
+    store last said that this is what is live (of a file: at most), infinite if it never did. fault: what is wrong, or None.
+    answered: the store has been asked, with or without success."""
 
     feature: str
     live: Live | None
     source: Literal["store", "file", "none"]
     staleness: float
     fault: str | None
+    answered: bool = True
 
 
 @dataclass(slots=True)
@@ -115,8 +117,9 @@ class Watcher:
         name = feature if feature is not None else self._only()
         watched = self._watched[name]
         return WatchState(
-            name, self._live.get(name), watched.source, self.staleness(name), watched.fault or self._fault
-        )
+            name, self._live.get(name), watched.source, self.staleness(name), watched.fault or self._fault,
+            watched.answered,
+        )  # fmt: skip
 
     def wait(self, feature: str | None = None, *, timeout: float = 5.0) -> Live | None:
         """`current`, once the store has been asked; sooner or later what is known without it."""

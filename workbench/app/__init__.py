@@ -1,0 +1,5 @@
+"""What an application calls."""
+
+from workbench.app.app import App
+
+__all__ = ["App"]
