@@ -586,8 +586,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What became of a call, told later: one row beside the call log. told_at: Unix seconds. From `feature` on it is the call's, as
-    far as it is known."""
+    """What became of a call, told later: one row beside the call log. told_at: Unix seconds. From `feature` on it is the call's,
+    as far as it is known."""
 
     call_id: str
     told_at: float
