@@ -273,6 +273,13 @@ def test_out_that_cannot_be_written(write_notebook: Callable[..., Path], tmp_pat
         run_notebook(write_notebook("1"), {}, out=tmp_path / "file" / "report.html")
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+def test_out_on_a_file_system_that_takes_no_files(write_notebook: Callable[..., Path]) -> None:
+    """A folder whose rights look fine but that takes no file is refused before the run."""
+    with pytest.raises(InputError, match="nothing can be written to /proc"):
+        run_notebook(write_notebook("1"), {}, out="/proc/report.html")
+
+
 def test_no_half_page_when_the_disk_is_full(tmp_path: Path) -> None:
     """If the page cannot be written whole, the one of yesterday stays and no part is left."""
     page = tmp_path / "page.html"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import os
 import sys
@@ -146,11 +147,18 @@ def _read(file: Path | None) -> dict[str, Any]:
         return {}
     try:
         table = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"there is no file {file}. A comparison is a TOML file with {', '.join(_FIELDS)}; or name prompts and data by "
+            "--prompt NAME@1 --prompt NAME@2 --data FILE."
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{file}: {error}. A comparison is a TOML file with {', '.join(_FIELDS)}.") from None
     for name in table:
         if name not in _FIELDS:
-            raise InputError(f"{file}: unknown field {name!r}. Known: {', '.join(_FIELDS)}.")
+            near = difflib.get_close_matches(name, _FIELDS, 1)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"{file}: unknown field {name!r}.{meant} Known: {', '.join(_FIELDS)}.")
     if "guardrails" in table:
         from workbench.evaluation.verdict import Guardrail
 

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = App(
-    name="prompt", help="Prompt versions: list, show, create, compare, label, put away, and keep in step with Langfuse."
-)
+app = App(name="prompt", help="Prompt versions: list, show, create, compare, label and put away.")
 
 _Json = Annotated[bool, Parameter(name="--json")]
 _Reason = Annotated[str, Parameter(alias="-m")]

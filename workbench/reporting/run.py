@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -139,8 +140,15 @@ def _targets(out: Path, source: Path) -> tuple[Path, Path]:
         page.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"out = {out}: the folder {page.parent} cannot be made: {error}.") from None
-    if page.is_dir() or not os.access(page.parent, os.W_OK):
-        raise InputError(f"out = {out}: nothing can be written to {page}. Choose another path.")
+    if page.is_dir():
+        raise InputError(f"out = {out}: {page} is a folder. Choose another path.")
+    try:  # now, and not after the run: a read-only file system lets root pass every check of rights
+        with tempfile.TemporaryFile(dir=page.parent):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"out = {out}: nothing can be written to {page.parent}: {error}. Choose another path."
+        ) from None
     return page, executed
 
 
