@@ -206,7 +206,8 @@ def test_known_failure_system_prompt_left_out_of_the_key() -> None:
     "value",
     [object(), {1, 2}, b"bytes", float("nan"), math.inf, 2**53, datetime(2026, 1, 1, tzinfo=UTC), uuid.uuid4(),
      {1: "number as a name"}, "\ud800", np.int64(0), [object()], lambda: None],
-    ids=repr,
+    ids=["object", "set", "bytes", "nan", "infinity", "too large", "datetime", "uuid", "number as a name", "lone surrogate",
+         "numpy", "object in a list", "function"],
 )  # fmt: skip
 def test_known_failure_unserialisable_values_hashed_by_their_repr(value: Any) -> None:
     """What has no canonical JSON has no key, wherever it is, and again when asked twice."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -26,6 +25,9 @@ from workbench.stores.vectors import Found, VectorStore
 from workbench.stores.vectors_qdrant import QdrantVectors
 from workbench.stores.vectors_valkey import ValkeyVectors
 
+if TYPE_CHECKING:
+    from conftest import Clock
+
 SCOPE = "0" * 64
 PROMPT = Prompt(
     "helpdesk", 1, "text", "Answer from this: {{context}}\n\nQuestion: {{question}}", digest="d1",
@@ -41,21 +43,6 @@ def completion(text: str = "Open Settings.", **fields: Any) -> Completion:
 
 def key(text: str, scope: str = SCOPE, threshold: float = 0.9) -> SemanticKey:
     return SemanticKey(scope, text, threshold)
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture(params=["valkey", "qdrant-local"])

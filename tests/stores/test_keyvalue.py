@@ -45,6 +45,25 @@ async def test_health_tells_version_and_policy(store: KeyValue) -> None:
     await store.aclose()
 
 
+async def test_a_full_server_that_refuses_what_is_new_is_not_well(
+    valkey_of: Callable[[str], str], tmp_path: Path
+) -> None:
+    """It answers, so nobody would see it; where it drops something in place of refusing, all is well."""
+    store = KeyValue(valkey_of("valkey"), tmp_path)
+    client = await store.client()
+    try:
+        await client.config_set("maxmemory", "1kb")
+        health = await store.health()
+        assert health.ok is False
+        assert health.fix.startswith("its memory is full, and it refuses what is new")
+        await client.config_set("maxmemory-policy", "volatile-ttl")
+        assert ((await store.health()).ok, (await store.health()).fix) == (True, "")
+    finally:
+        await client.config_set("maxmemory", "0")
+        await client.config_set("maxmemory-policy", "noeviction")
+        await store.aclose()
+
+
 async def test_health_does_not_start_the_embedded_server(valkey_home: Path) -> None:
     """Looking is no use."""
     health = await KeyValue(None, valkey_home).health()

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -26,6 +26,9 @@ from workbench.stores.vectors import Found, VectorStore, open_vectors
 from workbench.stores.vectors_qdrant import QdrantVectors
 from workbench.stores.vectors_valkey import ValkeyVectors
 
+if TYPE_CHECKING:
+    from conftest import Clock
+
 FOREVER = 4e9
 
 
@@ -39,21 +42,6 @@ def vector(*numbers: float) -> np.ndarray:
 
 def payloads(found: list[Found]) -> list[bytes]:
     return [item.payload for item in found]
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture(params=["valkey", "valkey-cluster", "qdrant-local"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import TYPE_CHECKING
 
 from workbench.cache.exact import ExactCache
@@ -74,6 +74,38 @@ class Cache:
             return removed
         names = await self.scopes(scope)
         return sum([await self.exact.clear(name) for name in names])
+
+    async def held_of(self, about: Collection[tuple[str, str | None]]) -> tuple[int, int]:
+        """Entries of these (model, prompt), and all questions that are compared by meaning. Raises StoreError."""
+        if self._shadow.unused:
+            return 0, 0
+        names = set(await self.scopes()) & {scope_name(*pair) for pair in about}
+        exact = sum([1 for name in sorted(names) async for _ in self.exact.entries(name)])
+        return exact, await self._questions(dry_run=True)
+
+    async def purge(self, about: Collection[tuple[str, str | None]]) -> tuple[int, int]:
+        """Remove them, such that the embedded store has none of it on disk any more; how many. Raises StoreError."""
+        if self._shadow.unused:
+            return 0, 0
+        names = set(await self.scopes()) & {scope_name(*pair) for pair in about}
+        exact = sum([await self.exact.clear(name) for name in sorted(names)])
+        meant = await self._questions(dry_run=False)
+        try:
+            await self._shadow.off_disk()
+        except Exception as error:  # noqa: BLE001  (whatever the store's client raises)
+            raise StoreError(
+                f"the removed answers may still be in the store's file: {type(error).__name__}: {error}"
+            ) from None
+        return exact, meant
+
+    async def _questions(self, *, dry_run: bool) -> int:
+        try:
+            count = await self._shadow.purge(dry_run=dry_run)
+            if not dry_run and self.semantic and (fingerprint := await self.semantic.fingerprint()) is not None:
+                count += await self.semantic.cache.clear(fingerprint)  # in Qdrant, and the matrices of this process
+        except Exception as error:  # noqa: BLE001  (whatever the stores' clients raise)
+            raise StoreError(f"the store of vectors failed: {type(error).__name__}: {error}") from None
+        return count
 
     async def entries(self, scope: str = "*") -> AsyncIterator[tuple[str, str, Entry]]:
         """(scope, key, entry) for all that is stored exactly. Raises StoreError."""

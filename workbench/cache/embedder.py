@@ -20,6 +20,10 @@ __all__ = ["Embed", "TextVectors"]
 Embed = Callable[[Sequence[str]], Awaitable["np.ndarray"]]
 """Texts -> (texts, dimensions), float32."""
 
+_REMEMBERED = 4096  # vectors
+_BATCH = 64  # texts in one call of the embedder
+_PATIENCE = 60.0  # seconds that it may take
+
 _Key = tuple[str, str]
 
 
@@ -32,17 +36,14 @@ class _Waiting:
 
 
 class TextVectors:
-    """embed: makes vectors. most: how many are remembered. batch: texts in one call of `embed`. patience: seconds it may take.
+    """Vectors of texts, the last ones remembered. embed: makes them.
 
     A text goes off at once if nothing is under way; what is asked meanwhile goes together in the next batch. Who stops waiting
     does not stop the batch, so the vector is there the next time.
     """
 
-    def __init__(self, embed: Embed, *, most: int = 4096, batch: int = 64, patience: float = 60.0) -> None:
+    def __init__(self, embed: Embed) -> None:
         self._embed = embed
-        self._most = most
-        self._batch = batch
-        self._patience = patience
         self._kept: OrderedDict[_Key, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
         self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, _Waiting] = WeakKeyDictionary()
@@ -66,17 +67,17 @@ class TextVectors:
 
     async def _work(self, waiting: _Waiting) -> None:
         while waiting.futures:
-            keys = [key for key, _ in zip(waiting.futures, range(self._batch), strict=False)]
+            keys = [key for key, _ in zip(waiting.futures, range(_BATCH), strict=False)]
             error: BaseException | None = None
             vectors: Sequence[np.ndarray] = ()
             try:
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(_PATIENCE):
                     vectors = [*await self._vectors([text for _, text in keys])]
             except BaseException as raised:  # noqa: BLE001  (it is raised where it is awaited)
                 error = raised
             with self._lock:
                 self._kept.update(zip(keys, vectors, strict=False))
-                while len(self._kept) > self._most:
+                while len(self._kept) > _REMEMBERED:
                     self._kept.popitem(last=False)
             futures = [waiting.futures.pop(key) for key in keys]
             for index, future in enumerate(futures):

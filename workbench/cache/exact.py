@@ -98,9 +98,7 @@ class ExactCache:
         self._tally.hit(scope, "local", entry, now)
         return entry.completion
 
-    def turn(
-        self, key: str, scope: str, *, cost: Cost | None = None, ttl: float | None = None, patience: float = 120.0
-    ) -> Turn:
+    def turn(self, key: str, scope: str, *, cost: Cost | None = None, patience: float = 120.0) -> Turn:
         """`fetch` in steps, for answers that come in pieces.
 
         async with cache.turn(key, scope) as turn:
@@ -108,7 +106,7 @@ class ExactCache:
                 ...  # ask the model
                 await turn.keep(completion)
         """
-        return Turn(self._parts, key, scope, cost=cost, ttl=ttl, patience=patience)
+        return Turn(self._parts, key, scope, cost=cost, ttl=None, patience=patience)
 
     async def clear(self, scope: str | None = None) -> int:
         """Remove the answers of a scope, or all; how many there were. This process forgets them now, others within a second.

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from workbench.errors import DatasetError
+from workbench.errors import DatasetError, short_repr
 from workbench.running.saving import write_whole
 
 __all__ = ["Pair", "read_pairs", "write_pairs"]
@@ -92,7 +92,7 @@ def _pair(line: bytes, where: str) -> Pair:
     except orjson.JSONDecodeError as error:
         raise DatasetError(f"{where}: this is no JSON ({error}). Write one object a line: {_EXAMPLE}.") from None
     if not isinstance(row, dict):
-        raise DatasetError(f"{where}: {_short(row)} must be an object. Write one a line: {_EXAMPLE}.")
+        raise DatasetError(f"{where}: {short_repr(row)} must be an object. Write one a line: {_EXAMPLE}.")
     for name in _REQUIRED:
         if name not in row:
             known = ", ".join(map(str, row)) or "no fields"
@@ -101,7 +101,7 @@ def _pair(line: bytes, where: str) -> Pair:
     for name, value in found.items():
         problem = _problem(name, value)
         if problem:
-            raise DatasetError(f"{where}: {name} = {_short(value)} must be {problem}")
+            raise DatasetError(f"{where}: {name} = {short_repr(value)} must be {problem}")
     return Pair(**found)
 
 
@@ -117,8 +117,3 @@ def _problem(name: str, value: Any) -> str:
     if not isinstance(value, str):
         return "a text, in quotes."
     return "" if value.strip() or name not in _REQUIRED else "a question. Leave the line out if there is none."
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"

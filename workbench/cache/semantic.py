@@ -26,16 +26,19 @@ if TYPE_CHECKING:
     from workbench.records import Completion
     from workbench.stores.vectors import Found, VectorStore
 
-__all__ = ["Guard", "Hit", "Look", "Mode", "SemanticCache", "SemanticStats"]
+__all__ = ["DEADLINE", "Guard", "Hit", "Look", "Mode", "SemanticCache", "SemanticStats"]
 
 Guard = Callable[[str, str], str | None]
 """(asked, cached) -> why the cached answer must not be served; None lets it pass."""
 Mode = Literal["off", "shadow", "on"]
 
+DEADLINE = 0.5  # seconds that a look-up may take
 _SHADOW_FLOOR = 0.7
 _CANDIDATES = 4
 _ROUNDING = 1e-6  # of a cosine in float32
 _LARGEST = 1 << 20  # bytes of one answer
+# tokens, roughly, of a text that is compared: of longer ones an embedder (MiniLM: 256) does not see the end, which may differ
+_LONGEST = 200
 _LENGTH = struct.Struct(">I")
 _PIECE = re.compile(r"[A-Za-z]{1,4}|[^\sA-Za-z]")
 
@@ -96,9 +99,7 @@ class SemanticCache:
     """vectors: where entries are kept. embed: makes vectors of texts. guard: vetoes candidates.
 
     mode: off; shadow looks and tells what it would have served, and serves nothing; on. ttl: seconds that an entry lives.
-    deadline: seconds that a look-up or an addition may take. longest: tokens, roughly estimated, of a text that is compared: an
-    embedder looks at no more of it than it was trained with (MiniLM: 256), and what it does not see may differ. record: gets
-    every look-up. clock: Unix seconds.
+    deadline: seconds that a look-up or an addition may take. record: gets every look-up. clock: Unix seconds.
     """
 
     def __init__(
@@ -109,8 +110,7 @@ class SemanticCache:
         guard: Guard = veto,
         mode: Mode = "on",
         ttl: float = 7 * 86400,
-        deadline: float = 0.5,
-        longest: int = 200,
+        deadline: float = DEADLINE,
         record: Callable[[Look], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -122,7 +122,6 @@ class SemanticCache:
         self._guard = guard
         self._ttl = ttl
         self._deadline = deadline
-        self._longest = longest
         self._record = record
         self._clock = clock
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -220,7 +219,7 @@ class SemanticCache:
             return f"the guard failed: {self._fault(error)}"
 
     def _too_long(self, text: str) -> bool:
-        return len(_PIECE.findall(text)) > self._longest
+        return len(_PIECE.findall(text)) > _LONGEST
 
     def _fault(self, error: Exception) -> str:
         name = type(error).__name__

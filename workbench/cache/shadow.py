@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["ShadowLog"]
 
 KEY: Final = "wb:semantic:1:pairs"
+VECTORS: Final = "wb:vectors:1"  # see `stores.vectors_valkey`
 _MOST = 5000
 _LONGEST = 2000  # characters of a text
 _KEEP = 30 * 86400
+_REWRITTEN = 60.0  # seconds
 _DEADLINE = 5.0  # seconds; nobody waits for it
 
 
@@ -68,6 +70,34 @@ class ShadowLog:
                 f"the key-value store ({self._kv.address}) failed: {said}. `workbench doctor` says whether it answers."
             ) from None
         return [pair for _, values in found for pair in _parsed(values)]
+
+    @property
+    def unused(self) -> bool:
+        """Whether the store is an embedded one that was never started."""
+        return self._kv.server is not None and not self._kv.server.folder.is_dir()
+
+    async def purge(self, *, dry_run: bool = False) -> int:
+        """Remove all pairs, and what the semantic cache keeps in this store; how many of both. Raises what the store raises."""
+        client = await self._kv.client()
+        count = int(await client.xlen(KEY))
+        names = [name async for name in client.scan_iter(match=f"{VECTORS}:*", count=1000)]
+        if not dry_run:
+            for name in (KEY, *names):
+                await client.unlink(name)
+        return count + sum(b":p:" in name for name in names)
+
+    async def off_disk(self) -> None:
+        """Have the embedded server write its file anew, without what was removed."""
+        if self._kv.server is None:
+            return
+        client: Any = await self._kv.client()
+        async with asyncio.timeout(_REWRITTEN):
+            await client.bgrewriteaof()
+            while True:
+                told = await client.info("persistence")
+                if not (told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]):
+                    return
+                await asyncio.sleep(0.02)
 
     async def aclose(self) -> None:
         """Wait for what is being written in this loop."""

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from workbench.errors import InputError
+from workbench.running.forking import begin_anew, keep
 
 __all__ = ["BackgroundLoop"]
 
 _Result = TypeVar("_Result")
-_inherited: list[
-    asyncio.AbstractEventLoop
-] = []  # closing them in a child would disturb the parent's, whose epoll they share
 
 
 class BackgroundLoop:
@@ -28,11 +25,12 @@ class BackgroundLoop:
 
     def __init__(self, instead: str) -> None:
         self._instead = instead
-        self._lock, self._pid = threading.Lock(), os.getpid()
+        self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         me = weakref.ref(self)
         self._at_exit = lambda: _close(me)
+        begin_anew(self)
 
     def run(self, job: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
         """What the coroutine returns or raises; an interrupt cancels it. InputError inside of a running event loop."""
@@ -54,7 +52,7 @@ class BackgroundLoop:
         loop, thread = self._loop, self._thread
         self._loop = self._thread = None
         atexit.unregister(self._at_exit)
-        if loop is None or thread is None or self._pid != os.getpid():
+        if loop is None or thread is None:
             return
         try:
             if last is not None:
@@ -63,11 +61,12 @@ class BackgroundLoop:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(timeout)
 
+    def after_fork(self) -> None:
+        """The parent's thread is not here."""
+        keep(self._loop)
+        self._lock, self._loop, self._thread = threading.Lock(), None, None
+
     def _running(self) -> asyncio.AbstractEventLoop:
-        if self._pid != os.getpid():  # the parent's thread is not here
-            if self._loop is not None:
-                _inherited.append(self._loop)
-            self._lock, self._pid, self._loop = threading.Lock(), os.getpid(), None
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()

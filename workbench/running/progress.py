@@ -1,4 +1,5 @@
-"""Progress of long work: a bar in a shell or a notebook, JSON in a file for whoever started this kernel, or nothing.
+"""Progress of long work: a bar in a terminal or a notebook, a few lines where stderr goes into a file or a pipe, JSON in a file
+for whoever started this kernel, or nothing.
 
 A headless notebook run shows no bar (it would be blank in the HTML); its parent sets WORKBENCH_PROGRESS to a file's path
 and reads the latest state there.
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 
 import orjson
 
-__all__ = ["Progress", "Reporter", "default_reporter", "silent", "tqdm_class"]
+__all__ = ["Progress", "Reporter", "can_draw", "default_reporter", "in_notebook", "silent", "tqdm_class"]
 
 _EVERY = 0.1
 
@@ -53,22 +54,56 @@ def default_reporter(clock: Callable[[], float] = time.monotonic) -> Reporter:
         return _ToFile(Path(path), clock)
     if os.environ.get("WORKBENCH_STATIC"):
         return silent
-    return _Bar(clock)
+    return _Bar(clock) if can_draw() else _Lines()
 
 
-class _Bar:
-    """tqdm, drawn at most ten times a second; it finds out itself whether it is in a notebook."""
+def can_draw() -> bool:
+    """Whether a bar can be drawn over itself here; in a file or a pipe each drawing of it would be a line more."""
+    return in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+
+
+class _Lines:
+    """A line at each quarter of the calls, and one where it ends before."""
+
+    def __init__(self) -> None:
+        self._quarter = self._said = -1
+
+    def __call__(self, progress: Progress) -> None:
+        done, total = progress.done, progress.total
+        if self._said < 0:
+            self._quarter, self._said = 4 * progress.reused // max(total, 1), progress.reused
+        quarter = 4 * done // max(total, 1)
+        if quarter <= self._quarter and not (progress.finished and done > self._said):
+            return
+        self._quarter, self._said = quarter, done
+        errors = f", {progress.errors:,} failed" if progress.errors else ""
+        label = f"{progress.label}: " if progress.label else ""
+        print(f"{label}{done:,} of {total:,} calls{errors}", file=sys.stderr, flush=True)
+
+
+class _Seldom:
+    """Shows at most ten states a second, and the last one."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._bar: Any = None
         self._next = 0.0
 
     def __call__(self, progress: Progress) -> None:
         now = self._clock()
-        if not progress.finished and now < self._next:
-            return
-        self._next = now + _EVERY
+        if progress.finished or now >= self._next:
+            self._next = now + _EVERY
+            self.show(progress)
+
+    def show(self, progress: Progress) -> None:
+        raise NotImplementedError
+
+
+class _Bar(_Seldom):
+    """tqdm; it finds out itself whether it is in a notebook."""
+
+    _bar: Any = None
+
+    def show(self, progress: Progress) -> None:
         if self._bar is None:
             if progress.finished and progress.done == progress.reused:
                 return
@@ -84,8 +119,7 @@ class _Bar:
 
 def tqdm_class() -> Any:
     """The tqdm that can draw here: in a notebook's output, or in a terminal."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if hasattr(shell, "kernel"):  # that ipykernel is imported does not mean that this process is a kernel
+    if in_notebook():
         from tqdm.notebook import tqdm as notebook_bar
 
         return notebook_bar
@@ -94,19 +128,20 @@ def tqdm_class() -> Any:
     return tqdm
 
 
-class _ToFile:
+def in_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return hasattr(shell, "kernel")  # that ipykernel is imported does not mean that this process is a kernel
+
+
+class _ToFile(_Seldom):
     """The latest state, as JSON, replaced whole."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
         self._path = path
-        self._clock = clock
-        self._next = 0.0
 
-    def __call__(self, progress: Progress) -> None:
-        now = self._clock()
-        if not progress.finished and now < self._next:
-            return
-        self._next = now + _EVERY
+    def show(self, progress: Progress) -> None:
         temporary = self._path.with_name(f".{self._path.name}-{os.getpid()}")
         with suppress(OSError):  # whoever watched may be gone; the run goes on
             temporary.write_bytes(orjson.dumps(progress))

@@ -1,8 +1,10 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and texts that can be written."""
 
 from __future__ import annotations
 
+import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import orjson
 
 from workbench.errors import RunError
 
-__all__ = ["write_json", "write_whole"]
+__all__ = ["sound", "write_json", "write_whole"]
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def write_json(target: Path, value: Any, *, indent: bool = True) -> Path:
@@ -32,3 +36,12 @@ def write_whole(target: Path, data: bytes) -> Path:
         return temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sound(value: Any, instead: str = "\ufffd") -> Any:
+    """The same with `instead` for each half of a surrogate pair, as a text that was cut holds one: it is no UTF-8, nor JSON."""
+    if isinstance(value, str):
+        return _HALF.sub(instead, value)
+    if isinstance(value, Mapping):
+        return {sound(key, instead): sound(item, instead) for key, item in value.items()}
+    return [sound(item, instead) for item in value] if isinstance(value, (list, tuple)) else value

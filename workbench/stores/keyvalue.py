@@ -34,7 +34,8 @@ _open: dict[Any, asyncio.AbstractEventLoop] = {}
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """Does the store answer? ok None: it has not been started, which is no fault. detail: one line; fix: what to do if not.
+    """Does the store answer, and take what is new? ok None: it has not been started, which is no fault. detail: one line; fix:
+    what to do if not.
 
     version: such as "Valkey 9.1.2". policy: which keys it drops when its memory is full; None where it does not say.
     """
@@ -194,11 +195,20 @@ def _sync_client(url: str, server: EmbeddedValkey | None) -> redis.Redis:
 def _health(found: dict[str, Any]) -> StoreHealth:
     name = "Valkey" if "valkey_version" in found else "Redis"
     version = found.get("valkey_version") or found.get("redis_version")
-    policy, most = found.get("maxmemory_policy"), found.get("maxmemory")
-    used = f"{int(found.get('used_memory', 0)) / 1e6:,.1f} MB"
-    of = f" of {int(most) / 1e6:,.0f} MB" if most else ""
+    policy, most, holds = (
+        found.get("maxmemory_policy"),
+        int(found.get("maxmemory") or 0),
+        int(found.get("used_memory", 0)),
+    )
+    used = f"{holds / 1e6:,.1f} MB"
+    of = f" of {most / 1e6:,.0f} MB" if most else ""
     full = f", when full: {policy}" if policy else ""
-    return StoreHealth(True, f"answers, {used}{of}{full}", f"{name} {version}", policy)
+    refuses = policy == "noeviction" and 0 < most <= holds
+    fix = (
+        "its memory is full, and it refuses what is new, such as cached answers and the counts of calls and users (releases and "
+        "rollbacks work all the same): raise its maxmemory, or remove what nobody needs, such as with `workbench cache clear`"
+    )
+    return StoreHealth(not refuses, f"answers, {used}{of}{full}", f"{name} {version}", policy, fix if refuses else "")
 
 
 async def _close_with_loop(client: Any) -> AsyncGenerator[None, None]:

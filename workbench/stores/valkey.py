@@ -33,6 +33,7 @@ _LONGEST_PATH = 100  # bytes; a socket's address holds 104 on macOS and 108 on L
 _UNREACHABLE = 2.0  # seconds that a living server may go without a socket, while it starts or stops
 _TICK = 0.01
 _LOG_BYTES = 1_000_000
+_MEMORY = "512mb"  # beyond it the keys that expire next are dropped, never one without an expiry
 _INSTEAD = "set REDIS_URL to a Redis or Valkey of yours, such as redis://127.0.0.1:6379/0"
 
 
@@ -44,7 +45,6 @@ def available() -> bool:
 class EmbeddedValkey:
     """Finds, starts and stops the server of one home. Nothing is started or made before `ensure`.
 
-    memory: what it may hold, such as "512mb"; beyond that the keys that expire next are dropped, never one without an expiry.
     clock: monotonic seconds. sleep: seconds. All methods block, and may be called by any number of processes at once.
     """
 
@@ -52,12 +52,10 @@ class EmbeddedValkey:
         self,
         home: Path,
         *,
-        memory: str = "512mb",
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.folder = home.resolve() / "valkey"
-        self._memory = memory
         self._clock = clock
         self._sleep = sleep
 
@@ -175,7 +173,7 @@ class EmbeddedValkey:
             "dir": _quoted(self.folder), "logfile": _quoted(self.folder / "valkey.log"),
             "pidfile": _quoted(self.folder / "valkey.pid"), "daemonize": "yes", "save": '""',
             "appendonly": "yes", "appendfsync": "everysec", "auto-aof-rewrite-min-size": "32mb",
-            "maxmemory": self._memory, "maxmemory-policy": "volatile-ttl",
+            "maxmemory": _MEMORY, "maxmemory-policy": "volatile-ttl",
             "proc-title-template": '"{title} {unixsocket}"',
         }  # fmt: skip
         return "".join(f"{name} {value}\n" for name, value in values.items())

@@ -20,23 +20,21 @@ if TYPE_CHECKING:
 
 __all__ = ["QdrantVectors"]
 
+_TIMEOUT = 5  # seconds for an answer
 _SWEEP = 600.0
 _ROUNDING = 1e-6  # of a cosine in float32
 
 
 class QdrantVectors:
-    """url: the server's address, or ":memory:" for one inside this process, which is for tests. key: its API key. timeout:
-    seconds for an answer. clock: Unix seconds.
+    """url: the server's address, or ":memory:" for one inside this process, which is for tests. key: its API key. clock: Unix
+    seconds.
 
     Expired entries are never found; each process that adds removes them from the collection at most every ten minutes.
     """
 
-    def __init__(
-        self, url: str, key: str | None = None, *, timeout: int = 5, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, url: str, key: str | None = None, *, clock: Callable[[], float] = time.time) -> None:
         self._url = url
         self._key = key
-        self._timeout = timeout
         self._clock = clock
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncQdrantClient] = WeakKeyDictionary()
         self._ready: set[str] = set()
@@ -144,9 +142,7 @@ class QdrantVectors:
 
             found = self._clients.setdefault(
                 loop,
-                AsyncQdrantClient(
-                    location=self._url, api_key=self._key, timeout=self._timeout, check_compatibility=False
-                ),
+                AsyncQdrantClient(location=self._url, api_key=self._key, timeout=_TIMEOUT, check_compatibility=False),
             )
         return found
 
