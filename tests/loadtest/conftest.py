@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from loadtest_doubles import StreamingDouble, VirtualLoop
 
 from workbench import Workbench
 from workbench.loadtest.plan import LoadPlan
@@ -19,20 +16,6 @@ from workbench.loadtest.result import LoadTest
 from workbench.loadtest.runner import run_load_plan
 from workbench.running.progress import silent
 from workbench.serving import Runtime
-
-
-def _load_doubles() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("loadtest_doubles", Path(__file__).with_name("doubles_for_loads.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-_doubles = _load_doubles()
-
 
 Measure = Callable[..., LoadTest]
 
@@ -56,7 +39,7 @@ def measure(project: Path) -> Measure:
             finally:
                 log.close()
 
-        with asyncio.Runner(loop_factory=_doubles.VirtualLoop) as runner:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
             return runner.run(go())
 
     return run
@@ -65,5 +48,5 @@ def measure(project: Path) -> Measure:
 @pytest.fixture
 def streaming_double() -> Iterator[Any]:
     """A double of a vLLM server that streams, counts, and has a page of metrics."""
-    with ExitStack() as stack:
-        yield stack.enter_context(_doubles.StreamingDouble())
+    with StreamingDouble() as double:
+        yield double

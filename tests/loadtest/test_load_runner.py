@@ -304,6 +304,7 @@ def http(bench: Workbench, *models: str, **options: Any) -> LoadTest:
 def test_double_over_http_sees_fixed_lengths_and_the_exact_load(remote: Workbench, streaming_double: Any) -> None:
     """Twenty at once, which is more than the endpoint's limiter begins with; every request streamed, sized and forced to its
     length; TTFT before the end; the server's version in the set-up."""
+    streaming_double.pause = 0.05  # long enough for all to arrive before the first of them ends
     test = http(remote, concurrency=[20], requests=60, prompt_tokens=64, output_tokens=6)
     assert 20 == streaming_double.most_in_flight
     bodies = streaming_double.bodies
@@ -362,7 +363,7 @@ def test_double_that_refuses_under_load(
 ) -> None:
     """503s lower no concurrency and are not tried again: the load stays what was asked for."""
     monkeypatch.setenv("OPENAI_BASE_URL", openai_double.url)
-    openai_double.capacity, openai_double.delay = 4, 0.01
+    openai_double.capacity, openai_double.delay = 4, 0.1
     test = http(Workbench(project), "openai/m", concurrency=[8], requests=64, warmup=0)
     assert 8 == openai_double.most_in_flight
     assert 2 + 64 == openai_double.calls

@@ -39,6 +39,11 @@ def test_the_beginning_of_an_id_is_enough(tests: LoadTests) -> None:
         tests.get("")
 
 
+def test_tests_of_one_moment_have_folders_of_their_own(tests: LoadTests) -> None:
+    """Also with more of them than there is room for without meeting."""
+    assert 60 == len({tests.new(7.0).path for _ in range(60)})
+
+
 def test_nothing_kept_yet(tmp_path: Path) -> None:
     """The list is empty, and asking for one says how to make one."""
     store = LoadTests(tmp_path / "none")

@@ -182,7 +182,7 @@ async def test_leaving_a_stream_stops_the_model(runtime: Embedded) -> None:
 
 
 def wait_until_idle(engine: engines.Engine) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while engine._running:
         assert time.monotonic() < deadline, "the model is still at it"
         time.sleep(0.01)
@@ -306,6 +306,45 @@ def test_the_process_ends_while_the_model_speaks(real_weights: Path, tmp_path: P
     )  # fmt: skip
     assert (3, "") == (ended.returncode, ended.stderr)
     assert ended.stdout.startswith("said")
+
+
+FORK = """
+import asyncio, multiprocessing, sys
+from pathlib import Path
+from workbench.records import Message, Params, Request
+from workbench.serving import open_runtime
+from workbench.settings import Endpoint, load_settings
+
+def ask(kept=[]):
+    kept.append(open_runtime(Endpoint("embedded", "embedded"), load_settings(Path())))
+    request = Request(
+        "embedded/smollm2-135m", "chat", (Message("user", "hi"),), params=Params(temperature=0, max_tokens=2), timeout=20
+    )
+    async def main():
+        return (await kept[-1].complete(request)).text
+    print(asyncio.run(main()), flush=True)
+
+ask()
+child = multiprocessing.get_context("fork").Process(target=ask)
+child.start()
+child.join()
+print(child.exitcode, flush=True)
+ask()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_loads_its_own(real_weights: Path, tmp_path: Path) -> None:
+    """The threads of the parent's are not there: a child would wait for ever."""
+    environ = os.environ | {
+        "WORKBENCH_WEIGHTS": str(real_weights),
+        "PYTHONPATH": str(Path(engines.__file__).parents[2]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    said, again, code, last = done.stdout.split("\n")[:4]
+    assert (said, "0", said) == (again, code, last), done.stderr
 
 
 def test_a_missing_xllamacpp_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,10 +166,10 @@ async def test_a_double_that_says_nothing_costs_the_deadline(raw: Make, kind: st
         await server.hold(reader)
 
     server = raw(act)
-    error = await fails(runtime_at(server.url, kind), request_for(timeout=0.3), stream)
+    error = await fails(runtime_at(server.url, kind), request_for(timeout=1.0), stream)
     assert (errors.CallTimeoutError, True) == (type(error), error.retryable)
-    assert_fix(r"within 0.3 s.*Give it more time \(timeout\)", error)
-    assert await asyncio.to_thread(server.closed.wait, 5)
+    assert_fix(r"within 1 s.*Give it more time \(timeout\)", error)
+    assert await asyncio.to_thread(server.closed.wait, 60)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

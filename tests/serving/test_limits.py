@@ -148,6 +148,21 @@ async def test_latency_that_rises_without_throughput_holds_it_back() -> None:
     assert max(limits[-1000:]) <= 28
 
 
+async def test_what_was_asked_for_by_name_is_lowered_by_refusals_alone() -> None:
+    """Latency of a stated number of calls is what is measured, and it rises too where this process is the busy one."""
+    clock = Clock()
+    limiter = Limiter(2, 64, clock=clock)
+    stated = Limiter(40, 40, stated=True, clock=clock)
+    with limiter.allow(40):
+        for asked in (limiter, stated):
+            limits = await use(asked, clock, 2000, lambda at_once: max(1.0, at_once / 8))
+            assert [40.0] * 2000 == limits
+            asked.leave(await asked.enter(), OverloadedError("503"))
+            assert 28 == round(asked.limit)
+    limits = await use(limiter, clock, 6000, lambda at_once: max(1.0, at_once / 8))
+    assert max(limits[-1000:]) <= 28
+
+
 async def test_latency_that_rises_with_throughput_does_not() -> None:
     """Batching makes each call slower and all of them faster: 64 at once take three times as long and give 21 times as much."""
     clock = Clock()
@@ -232,10 +247,10 @@ async def test_who_waits_too_long_for_a_turn_leaves_the_queue() -> None:
     """Its place is the next one's, and its budget is given back."""
     limiter = Limiter(1, 1, requests=600)
     began = await limiter.enter(patience=10.0)
-    before = limiter._requests.take(0.0)
+    before = await limiter._requests.take(0.0)
     with pytest.raises(TimeoutError):
         await limiter.enter(patience=0.01)
-    assert before >= limiter._requests.take(0.0)
+    assert before >= await limiter._requests.take(0.0)
     assert "1 in flight, 0 waiting" in repr(limiter)
     limiter.leave(began)
     await limiter.enter(patience=0.01)

@@ -272,9 +272,9 @@ async def test_a_double_that_stalls(raw: Make, endpoint: Make, stream: bool) -> 
 
     server = raw(act)
     runtime = ollama_at(endpoint, server.url)
-    with pytest.raises(errors.CallTimeoutError, match="stopped after 3 characters" if stream else "within 0.2 s"):
-        await (listen(runtime, replace(SHORT, timeout=0.2)) if stream else ask(runtime, replace(SHORT, timeout=0.2)))
-    assert server.closed.wait(5)
+    with pytest.raises(errors.CallTimeoutError, match="stopped after 3 characters" if stream else "within 1 s"):
+        await (listen(runtime, replace(SHORT, timeout=1.0)) if stream else ask(runtime, replace(SHORT, timeout=1.0)))
+    assert server.closed.wait(60)
 
 
 async def test_cancelling_a_stream_hangs_up(raw: Make, endpoint: Make) -> None:
@@ -290,7 +290,7 @@ async def test_cancelling_a_stream_hangs_up(raw: Make, endpoint: Make) -> None:
     chunks = runtime.stream(SHORT)
     assert "The" == (await anext(chunks)).text
     await chunks.aclose()
-    assert await asyncio.to_thread(server.closed.wait, 5)
+    assert await asyncio.to_thread(server.closed.wait, 60)
     await runtime.aclose()
 
 

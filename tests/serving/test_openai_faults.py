@@ -307,9 +307,9 @@ async def test_a_double_that_does_not_speak_http(raw: Make, endpoint: Make) -> N
 async def test_the_deadline_covers_the_whole_call_to_a_double(raw: Make, endpoint: Make) -> None:
     """A server that never answers costs the timeout, and its connection is closed."""
     server = raw(lambda reader, writer: server.hold(reader))
-    with pytest.raises(errors.CallTimeoutError, match=r"within 0\.05 s"):
-        await ask(OpenAICompatible(endpoint(server.url)), replace(CHAT, timeout=0.05))
-    assert await asyncio.to_thread(server.closed.wait, 5)
+    with pytest.raises(errors.CallTimeoutError, match=r"within 1 s"):
+        await ask(OpenAICompatible(endpoint(server.url)), replace(CHAT, timeout=1.0))
+    assert await asyncio.to_thread(server.closed.wait, 60)
 
 
 async def test_a_stream_of_a_double_that_stalls(raw: Make, endpoint: Make) -> None:
@@ -321,8 +321,8 @@ async def test_a_stream_of_a_double_that_stalls(raw: Make, endpoint: Make) -> No
 
     server = raw(act)
     with pytest.raises(errors.CallTimeoutError, match="stopped after 3 characters"):
-        await listen(OpenAICompatible(endpoint(server.url)), replace(CHAT, timeout=0.3))
-    assert await asyncio.to_thread(server.closed.wait, 5)
+        await listen(OpenAICompatible(endpoint(server.url)), replace(CHAT, timeout=1.0))
+    assert await asyncio.to_thread(server.closed.wait, 60)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ async def test_the_time_of_the_reader_is_not_counted_against_the_deadline(
         writer.write(http("", length=len("".join(parts)), content_type="text/event-stream"))
         for part in parts:
             writer.write(part.encode())
-            assert await asyncio.to_thread(piece_is_read.acquire, True, 5)
+            assert await asyncio.to_thread(piece_is_read.acquire, True, 60)
 
     runtime = OpenAICompatible(endpoint(raw(act).url))
     seen = []
@@ -55,11 +55,11 @@ async def test_cancelling_a_call_hangs_up_on_the_double(raw: Make, endpoint: Mak
     server = raw(lambda reader, writer: server.hold(reader))
     runtime = OpenAICompatible(endpoint(server.url))
     task = asyncio.create_task(listen(runtime) if stream else ask(runtime))
-    await asyncio.to_thread(server.arrived.wait, 5)
+    assert await asyncio.to_thread(server.arrived.wait, 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.to_thread(server.closed.wait, 5)
+    assert await asyncio.to_thread(server.closed.wait, 60)
 
 
 async def test_leaving_a_stream_early_hangs_up_on_the_double(raw: Make, endpoint: Make) -> None:
@@ -74,7 +74,7 @@ async def test_leaving_a_stream_early_hangs_up_on_the_double(raw: Make, endpoint
     pieces = runtime.stream(CHAT)
     assert "The" == (await anext(pieces)).text
     await pieces.aclose()
-    assert await asyncio.to_thread(server.closed.wait, 5)
+    assert await asyncio.to_thread(server.closed.wait, 60)
     await runtime.aclose()
 
 
@@ -85,7 +85,7 @@ async def test_connections_are_not_the_bound_on_calls_at_once(raw: Make, endpoin
     async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(server.heads) == count:
             everybody.set()
-        await asyncio.wait_for(everybody.wait(), 10)
+        await asyncio.wait_for(everybody.wait(), 60)
         writer.write(http(json.dumps(ANSWER)))
 
     server = raw(act)

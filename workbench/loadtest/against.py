@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +155,7 @@ class Change:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        told = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes())
+        told = "".join(f"<p>{tables.html_text(note)}</p>" for note in self.notes())
         return tables.to_html(self.table(), caption=f"{self.now.test_id} against {self.before.test_id}") + told
 
     def to_mapping(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ _CALIBRATION = 2  # calls that find out how many words make the prompt's length
 _FEWEST = 32
 _ROUNDS = 4  # of a concurrency, so that start and end weigh little
 _WARM_ARRIVALS = 4
+_WEIGHING = 16  # rounds, where the prompts' lengths vary
 _MOST_AT_ONCE = 4_096
 _MOST_REQUESTS = 100_000
 _MOST_TOKENS = 100_000_000  # of one load: its prompts are made before it begins, and 500 MB is enough
@@ -71,6 +73,7 @@ class LoadPlan:
 
     requests, warmup: measured and discarded requests, one number a load. prompt_tokens, output_tokens: of each request.
     shared_tokens: how many of the prompt's first tokens are the same in all of them. raw: no chat template.
+    weigh: prompts by turns of a fourth and of seven fourths of prompt_tokens (`prompt_lengths`).
     usd: dollars, None if a price is unknown (`unpriced` names the models).
     """
 
@@ -90,6 +93,7 @@ class LoadPlan:
     unpriced: tuple[str, ...] = ()
     unforced: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    weigh: bool = False
 
     @property
     def calls(self) -> int:
@@ -100,6 +104,11 @@ class LoadPlan:
     def warmups(self) -> int:
         """Discarded requests."""
         return len(self.models) * (sum(self.warmup) + _CALIBRATION)
+
+    @property
+    def prompt_lengths(self) -> tuple[int, ...]:
+        """Tokens of the prompts: one length, or the two that waves of requests take by turns."""
+        return _by_turns(self.prompt_tokens) if self.weigh else (self.prompt_tokens,)
 
     @property
     def seconds(self) -> float | None:
@@ -128,6 +137,7 @@ class LoadPlan:
             "seed": self.seed,
             "params": self.params.to_mapping(),
             "raw": self.raw,
+            "weigh": self.weigh,
             "timeout": self.timeout,
         }
 
@@ -138,6 +148,7 @@ class LoadPlan:
         levels = ", ".join(f"{load.concurrency if closed else load.rate:g}" for load in self.loads)
         each = f"{self.requests[0]:,}" if len(set(self.requests)) == 1 else ", ".join(f"{n:,}" for n in self.requests)
         alike = f", the first {self.shared_tokens} the same in all" if self.shared_tokens else ", no two prompts alike"
+        turns = " by turns" if self.weigh else ""
         tokens = (self.calls + self.warmups) * (self.prompt_tokens + self.output_tokens)
         money = tables.format_money(self.usd)
         if self.usd is None:
@@ -147,7 +158,7 @@ class LoadPlan:
         pairs = [
             ("models", ", ".join(self.models)),
             ("load", f"{levels} {how}; requests each: {each}"),
-            ("prompts", f"about {self.prompt_tokens:,} tokens{alike}"),
+            ("prompts", f"about {' and '.join(f'{length:,}' for length in self.prompt_lengths)} tokens{turns}{alike}"),
             ("answers", f"{self.output_tokens:,} tokens"),
             ("target", str(self.target) or "none: no goodput"),
             ("calls", f"{self.calls:,}, and {self.warmups:,} to warm up"),
@@ -186,13 +197,14 @@ def make_load_plan(
     seed: int = 0,
     params: Params | None = None,
     raw: bool = False,
+    weigh: bool = False,
     timeout: float = 120.0,
 ) -> LoadPlan:
     """A plan, or an InputError that names what is wrong.
 
     endpoint(name): its settings. kind(model): of its runtime. cost(model, usage): dollars. requests: of each load, by default
-    32, or 4 times the concurrency where that is more. warmup: discarded requests before each load, by default one for each
-    at once.
+    32, or 4 (to weigh: 16) times the concurrency where that is more. warmup: discarded requests before each load, by default one
+    for each at once.
     """
     if isinstance(models, str) or not models:
         raise InputError("models = [...] is missing: name one model or more, such as ['embedded/smollm2-135m'].")
@@ -211,41 +223,61 @@ def make_load_plan(
         _whole("requests", requests, 1, _MOST_REQUESTS)
     if warmup is not None:
         _whole("warmup", warmup, 0, _MOST_REQUESTS)
-    if shared_tokens >= prompt_tokens:
-        raise InputError(f"shared_tokens = {shared_tokens} must be less than prompt_tokens = {prompt_tokens}.")
+    shortest = min(_by_turns(prompt_tokens)) if weigh else prompt_tokens
+    if shared_tokens >= shortest:
+        among = (
+            f"the shortest prompts of {shortest}, a fourth of prompt_tokens"
+            if weigh
+            else f"prompt_tokens = {prompt_tokens}"
+        )
+        raise InputError(f"shared_tokens = {shared_tokens} must be less than {among}.")
     _above_zero("timeout", timeout)
     target = _target(target)
     params = params or Params()
     if params.max_tokens is not None:
         raise InputError("params.max_tokens is what output_tokens sets: leave it out of params and give output_tokens.")
-    sizes, warm = [], []
-    for load in loads:
-        at_once = load.concurrency or 0
-        size = requests if requests is not None else max(_FEWEST, _ROUNDS * at_once)
-        if size < at_once:
-            raise InputError(
-                f"{load.label} with requests = {size} would never have {at_once} at once: give requests = "
-                f"{_ROUNDS * at_once} or more, or a lower concurrency."
-            )
-        if size * (prompt_tokens + output_tokens) > _MOST_TOKENS:
-            raise InputError(
-                f"{size:,} requests of {prompt_tokens:,} + {output_tokens:,} tokens are more than {_MOST_TOKENS:,} tokens "
-                f"{load.words}: give fewer requests or shorter ones."
-            )
-        if load.rate is not None and size / load.rate > _LONGEST:
-            raise InputError(
-                f"rate = {load.rate:g}: {size:,} requests would take {tables.format_seconds(size / load.rate)}: give a "
-                "higher rate or fewer requests."
-            )
-        sizes.append(size)
-        warm.append(warmup if warmup is not None else at_once or _WARM_ARRIVALS)
-        for name in {split_model(model)[0] for model in models}:
-            _check_budget(endpoint(name), load, prompt_tokens + output_tokens)
+    sizes = tuple(_requests_of(load, requests, prompt_tokens + output_tokens, weigh=weigh) for load in loads)
+    warm = tuple(load.concurrency or _WARM_ARRIVALS if warmup is None else warmup for load in loads)
+    for load, name in itertools.product(loads, {split_model(model)[0] for model in models}):
+        _check_budget(endpoint(name), load, prompt_tokens + output_tokens)
     _check_files(max(load.concurrency or 0 for load in loads))
     prices = {model: cost(model, Usage(prompt_tokens, output_tokens)) for model in models}
     unpriced = tuple(model for model, price in prices.items() if price is None)
     usd = sum(price * (sum(sizes) + sum(warm) + _CALIBRATION) for price in prices.values() if price is not None)
     unforced = tuple(model for model in models if kind(model) not in FORCES_LENGTH and "ignore_eos" not in params.extra)
+    return LoadPlan(
+        models=tuple(models), loads=loads, requests=sizes, warmup=warm, prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens, shared_tokens=shared_tokens, target=target, seed=seed, params=params, raw=raw,
+        timeout=float(timeout), usd=None if unpriced else usd, unpriced=unpriced, unforced=unforced,
+        notes=_notes(loads, sizes, unforced), weigh=weigh,
+    )  # fmt: skip
+
+
+def _requests_of(load: Load, given: int | None, tokens: int, *, weigh: bool) -> int:
+    """How many requests, of so many tokens each, this load takes; InputError where they are too few or too many for it."""
+    at_once = load.concurrency or 0
+    rounds = _WEIGHING if weigh else _ROUNDS
+    size = max(_FEWEST, rounds * (at_once or _WARM_ARRIVALS)) if given is None else given
+    if size < at_once:
+        raise InputError(
+            f"{load.label} with requests = {size} would never have {at_once} at once: give requests = "
+            f"{_ROUNDS * at_once} or more, or a lower concurrency."
+        )
+    if size * tokens > _MOST_TOKENS:
+        raise InputError(
+            f"{size:,} requests of {tokens:,} tokens are more than {_MOST_TOKENS:,} tokens {load.words}: "
+            "give fewer requests or shorter ones."
+        )
+    if load.rate is not None and size / load.rate > _LONGEST:
+        raise InputError(
+            f"rate = {load.rate:g}: {size:,} requests would take {tables.format_seconds(size / load.rate)}: give a "
+            "higher rate or fewer requests."
+        )
+    return size
+
+
+def _notes(loads: Sequence[Load], sizes: Sequence[int], unforced: Sequence[str]) -> tuple[str, ...]:
+    """What to bear in mind when the figures are read."""
     notes = []
     if unforced:
         notes.append(
@@ -260,11 +292,13 @@ def make_load_plan(
         notes.append(
             f"P99 of {max(sizes)} requests is nearly their slowest: for one that can be repeated, give 400 or more"
         )
-    return LoadPlan(
-        models=tuple(models), loads=loads, requests=tuple(sizes), warmup=tuple(warm), prompt_tokens=prompt_tokens,
-        output_tokens=output_tokens, shared_tokens=shared_tokens, target=target, seed=seed, params=params, raw=raw,
-        timeout=float(timeout), usd=None if unpriced else usd, unpriced=unpriced, unforced=unforced, notes=tuple(notes),
-    )  # fmt: skip
+    return tuple(notes)
+
+
+def _by_turns(tokens: int) -> tuple[int, int]:
+    """A short and a long length whose mean is `tokens`."""
+    short = max(1, tokens // 4)
+    return short, 2 * tokens - short
 
 
 def _loads(concurrency: Sequence[int] | None, rate: Sequence[float] | None) -> tuple[Load, ...]:

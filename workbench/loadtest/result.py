@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ from workbench.loadtest.machine import machine
 from workbench.loadtest.measures import METRICS, Cell, Sample, figure, interval
 from workbench.loadtest.notes import notes
 from workbench.loadtest.plan import Load, Target
+from workbench.loadtest.weight import Unfitted, fit_weight
 from workbench.records import Interval, ModelInfo
 from workbench.running.saving import write_json
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.loadtest.against import Change
+    from workbench.pricing import FittedWeight
 
 __all__ = ["LoadTest", "Setup"]
 
@@ -110,6 +111,22 @@ class LoadTest:
     def notes(self) -> list[str]:
         """What a reader must know besides: what failed, lengths that differ, a client that was late, others on the server."""
         return notes(self)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether it was asked for the weight of a prompt token."""
+        return bool(self.settings.get("weigh", False))  # tests of before have no such setting
+
+    @cached_property
+    def weights(self) -> dict[tuple[str, Load], FittedWeight | str]:
+        """What a prompt token takes of a server's time, an output token being 1, by model and load; or why none can tell."""
+        found: dict[tuple[str, Load], FittedWeight | str] = {}
+        for cell in self.cells:
+            try:
+                found[cell.model, cell.load] = fit_weight(cell, source=f"load test {self.test_id}")
+            except Unfitted as why:
+                found[cell.model, cell.load] = str(why)
+        return found
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -238,6 +255,10 @@ class LoadTest:
                 {name: None if value != value else value for name, value in self._summary_of(cell).items()}
                 for cell in self.cells
             ],
+            "weights": [
+                {"model": model, "load": load.label} | ({"unknown": found} if isinstance(found, str) else asdict(found))
+                for (model, load), found in self.weights.items()
+            ],
             "cells": [
                 {
                     "model": cell.model, "concurrency": cell.load.concurrency, "rate": cell.load.rate, "planned": cell.planned,
@@ -274,23 +295,32 @@ class LoadTest:
     def __str__(self) -> str:
         parts = [self.sentence, ""]
         if self.cells:
-            parts += [tables.to_text(self.table()), self.legend]
+            parts += [tables.to_text(self.table()), self.legend, *self._weighed()]
         return "\n".join(
             [*parts, *(f"Note: {note}" for note in self.notes()), f"Kept as {self.test_id} in {self.path}"]
         )
 
+    def _weighed(self) -> list[str]:
+        """A line for each weight, of a test that was asked for them."""
+        return [
+            f"{model}, {load.label}: the weight of a prompt token "
+            + (f"cannot be told: {found}." if isinstance(found, str) else f"is {found}, an output token being 1.")
+            for (model, load), found in (self.weights if self.weighs else {}).items()
+        ]
+
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        told = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes())
+        told = "".join(f"<p>{tables.html_text(note)}</p>" for note in self.notes())
         shown = ""
         if self.cells:
             table = self.table()  # too wide for a page, so it comes in two
             times = [name for name in table.columns if "P50 / P95" in name]
             shown = tables.to_html(table.drop(columns=times), caption="Throughput")
             shown += tables.to_html(table[["model", "load", *times]], caption="Times")
-            shown += f'<p class="wb-note">{html.escape(self.legend)}</p>'
-        return f"<p><strong>{html.escape(self.sentence)}</strong></p>{shown}{told}"
+            shown += f'<p class="wb-note">{tables.html_text(self.legend)}</p>'
+            shown += "".join(f"<p>{tables.html_text(line)}</p>" for line in self._weighed())
+        return f"<p><strong>{tables.html_text(self.sentence)}</strong></p>{shown}{told}"
 
 
 def _cell(found: Mapping[str, Any]) -> Cell:

@@ -63,10 +63,14 @@ async def run_load_plan(
 
 
 def _check_context(plan: LoadPlan, model: str, info: ModelInfo) -> None:
-    wanted = plan.prompt_tokens + plan.output_tokens
+    longest = max(plan.prompt_lengths)
+    wanted = longest + plan.output_tokens
+    asked = f"prompt_tokens = {plan.prompt_tokens:,}"
+    if plan.weigh:
+        asked = f"prompts of up to {longest:,} ({asked}, by turns shorter and longer)"
     if info.context_length is not None and wanted > info.context_length:
         raise InputError(
-            f"{model} has a context of {info.context_length:,} tokens, and prompt_tokens = {plan.prompt_tokens:,} with "
+            f"{model} has a context of {info.context_length:,} tokens, and {asked} with "
             f"output_tokens = {plan.output_tokens:,} need {wanted:,}: give shorter ones."
         )
 
@@ -194,6 +198,14 @@ class _Runner:
         self._keep(setups=(*self.result.setups, setup))
         return subject
 
+    def _measured(self, subject: _Subject, load: Load, index: int) -> Request:
+        """The request of this number under a load; of a plan that weighs, waves of two for each at once have one length."""
+        plan, wave = self._plan, index // (2 * (load.concurrency or 2))
+        more = plan.prompt_lengths[wave % len(plan.prompt_lengths)] - plan.prompt_tokens
+        setup = self.result.setup(subject.model)
+        words = subject.words + round(more * ((setup and setup.words_per_token) or 1.0))
+        return self._request(replace(subject, words=max(1, words)), f"{load.label} {index}")
+
     def _request(self, subject: _Subject, key: str) -> Request:
         plan = self._plan
         text = prompt_text(
@@ -206,7 +218,7 @@ class _Runner:
     async def _measure_load(self, subject: _Subject, number: int, load: Load) -> str | None:
         """Measure and keep a cell. Returns why the model must be given up, None if it need not."""
         count, warm = self._plan.requests[number], self._plan.warmup[number]
-        requests = [self._request(subject, f"{load.label} {index}") for index in range(warm + count)]
+        requests = [self._measured(subject, load, index) for index in range(warm + count)]
         if warm:
             trial = await self._drive(subject, load, requests[:warm], warmup=True)
             if self._stopped is None and trial.silent:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import builtins
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
+
 from workbench.calls import CallLog
 from workbench.errors import InputError, RunError
 from workbench.loadtest.result import LoadTest
+from workbench.pricing import FittedWeight
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["LoadFolder", "LoadTests"]
+
+_LOOKED_AT = 50  # load tests, the latest, when weights are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,7 @@ class LoadFolder:
 
     @property
     def test_id(self) -> str:
-        """Its name, such as `20261124-031500-1209f`: UTC with milliseconds, so that names sort by time."""
+        """Its name, such as `20261124-031500-1209f03c7e1`: UTC with milliseconds, so that names sort by time."""
         return self.path.name
 
     def log(self) -> CallLog:
@@ -43,15 +50,14 @@ class LoadTests:
     def new(self, now: float) -> LoadFolder:
         """A folder for a test that begins now (Unix seconds). Raises RunError if it cannot be made."""
         moment = datetime.fromtimestamp(now, UTC)
-        name = f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond // 1000:03}{secrets.token_hex(1)}"
+        path = self.folder / f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond // 1000:03}{secrets.token_hex(4)}"
         try:
-            (self.folder / name).mkdir(parents=True)
+            path.mkdir(parents=True)
         except OSError as error:
             raise RunError(
-                f"the load test's folder {self.folder / name} cannot be made: {error}. Point WORKBENCH_HOME to a folder "
-                "you may write."
+                f"the load test's folder {path} cannot be made: {error}. Point WORKBENCH_HOME to a folder you may write."
             ) from None
-        return LoadFolder(self.folder / name)
+        return LoadFolder(path)
 
     def ids(self) -> list[str]:
         """All of them that hold a result, the latest first."""
@@ -68,6 +74,22 @@ class LoadTests:
                 f"{what} in {self.folder}. There is: {there}. Write an id, enough of its beginning, or 'last'."
             )
         return LoadTest.read(self.folder / found[0] / "result.json")
+
+    def weights(self) -> dict[str, Sequence[FittedWeight]]:
+        """What a prompt token takes of a model's server, by model: of the latest test that could tell, one for each load."""
+        found: dict[str, Sequence[FittedWeight]] = {}
+        for name in self.ids()[:_LOOKED_AT]:
+            try:
+                kept = orjson.loads((self.folder / name / "result.json").read_bytes()).get("weights", [])
+            except (OSError, ValueError, AttributeError):
+                continue
+            told: dict[str, builtins.list[FittedWeight]] = {}
+            for one in kept:
+                if "unknown" not in one:
+                    fitted = FittedWeight(*(one[part] for part in ("value", "low", "high", "in_flight", "source")))
+                    told.setdefault(one["model"], []).append(fitted)
+            found = told | found
+        return found
 
     def list(self) -> pd.DataFrame:
         """One row a load test, the latest first: id, when (UTC), models, loads, requests, status."""

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import SettingsError
 from workbench.serving.base import Embedder, Metered, Runtime
-from workbench.serving.limits import Limiter, limiter_for
+from workbench.serving.limits import Bucket, Limiter, limiter_for
 from workbench.serving.tries import Tries
 
 if TYPE_CHECKING:
     from workbench.settings import Endpoint, Settings
 
-__all__ = ["Embedder", "Limiter", "Metered", "Runtime", "Tries", "limiter_for", "open_runtime"]
+__all__ = ["Bucket", "Embedder", "Limiter", "Metered", "Runtime", "Tries", "limiter_for", "open_runtime"]
 
 _COMPATIBLE = ("llama-server", "openai", "openai-compatible", "tgi", "vllm")
 

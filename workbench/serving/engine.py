@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from workbench.errors import SettingsError, WeightsError
+from workbench.running.forking import begin_anew, keep
 
 __all__ = ["Engine", "EngineOptions", "Job", "acquire", "open_server", "release", "trained_context"]
 
@@ -104,6 +105,8 @@ class Engine:
                 self._jobs.put(None)
         for thread in self._threads:
             thread.join()
+        if _inherited:  # llama.cpp would wait for a thread of its own that only the parent has, and abort
+            keep(self._server)
         self._server = None
 
     def _work(self) -> None:
@@ -160,6 +163,7 @@ class _Shared:
 _shared: dict[tuple[Path, EngineOptions], _Shared] = {}
 _shared_lock = threading.Lock()
 _stopping = False
+_inherited = False  # llama.cpp ran in the process that this one was forked from
 
 
 def acquire(path: Path, options: EngineOptions) -> Engine:
@@ -205,6 +209,21 @@ def _stop_all() -> None:
             if entry.engine is not None:
                 entry.engine.close()
                 entry.engine = None
+
+
+class _Forks:
+    """Tells a child that llama.cpp's threads are its parent's."""
+
+    def after_fork(self) -> None:
+        global _shared_lock, _inherited
+        _inherited = _inherited or bool(_shared)
+        keep(*_shared.values())
+        _shared.clear()
+        _shared_lock = threading.Lock()
+
+
+_forks = _Forks()
+begin_anew(_forks)
 
 
 def import_xllamacpp() -> Any:

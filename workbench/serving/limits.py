@@ -1,7 +1,8 @@
 """How much one endpoint is asked at once: a concurrency that adapts, and budgets of requests and tokens a minute.
 
 Additive increase, multiplicative decrease (Chiu and Jain, "Analysis of the increase and decrease algorithms for congestion
-avoidance", 1989), on refusals (429, 503), timeouts, and latency that rises while throughput does not.
+avoidance", 1989), on refusals (429, 503), timeouts, and, where nobody said how many are wanted, latency that rises while
+throughput does not.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from workbench.errors import CallError, CallTimeoutError, OverloadedError, RateLimitError
 
 if TYPE_CHECKING:
     from workbench.settings import Endpoint
 
-__all__ = ["Limiter", "limiter_for", "most_at_once"]
+__all__ = ["Bucket", "Limiter", "limiter_for", "most_at_once"]
 
 # (calls at once to begin with, at most), by kind. Ollama runs few at once (OLLAMA_NUM_PARALLEL) and queues the rest
 _CONCURRENCY = {"ollama": (2, 8), "vllm": (16, 256), "tgi": (8, 128), "openai": (8, 64)}
@@ -30,11 +31,22 @@ _SLOWER = 2.0  # times the latency that was seen with fewer calls at once
 _FASTER = 1.1  # times the throughput: below that, more calls at once gained nothing
 
 
+class Bucket(Protocol):
+    """A budget a minute."""
+
+    async def take(self, amount: float) -> float:
+        """Take it now, on credit if need be; returns the seconds to wait until it may be used."""
+
+    def correct(self, amount: float) -> None:
+        """So much more (or less) was used than was taken."""
+
+
 class Limiter:
     """Lets calls through, first come, first served. `limit`: calls at once now; `in_flight`: how many there are.
 
-    start, most: of `limit`. adaptive: whether it moves. requests, tokens: a minute, None without a budget; a budget allows
-    a burst of a tenth of a minute. clock: monotonic seconds.
+    start, most: of `limit`. adaptive: whether it moves. stated: somebody named it, so that only refusals and timeouts lower it
+    (latency is then what is measured, and it rises also where this process is busy). requests, tokens: a minute, None without a
+    budget; a budget allows a burst of a tenth of a minute; or buckets that others share. clock: monotonic seconds.
     """
 
     def __init__(
@@ -43,8 +55,9 @@ class Limiter:
         most: int,
         *,
         adaptive: bool = True,
-        requests: float | None = None,
-        tokens: float | None = None,
+        stated: bool = False,
+        requests: float | Bucket | None = None,
+        tokens: float | Bucket | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -52,12 +65,12 @@ class Limiter:
         self.limit, self.most = self._usual
         self.in_flight = 0
         self._adaptive = adaptive
+        self._stated = self._usually_stated = stated
         self._clock = clock
         self._sleep = sleep
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._granted = 0  # turns that were given and not yet taken
-        self._requests = _Bucket(requests, clock) if requests else None
-        self._tokens = _Bucket(tokens, clock) if tokens else None
+        self._requests, self._tokens = _bucket(requests, clock), _bucket(tokens, clock)
         self._decreased_at = float("-inf")
         self._window = _Window(clock())
         self._best: tuple[float, float] | None = (
@@ -69,12 +82,14 @@ class Limiter:
 
     @contextmanager
     def allow(self, count: int) -> Iterator[None]:
-        """Within the block so many at once were asked for by name: begin there, and let that be the most."""
-        self.limit, self.most = float(count), count
+        """Within the block so many at once were asked for by name: begin there, and let that be the most; latency does not
+        lower it."""
+        self.limit, self.most, self._stated = float(count), count, True
         try:
             yield
         finally:
-            self.limit, self.most = self._usual
+            (self.limit, self.most), self._stated = self._usual, self._usually_stated
+            self._window = _Window(self._clock())
 
     async def enter(self, tokens: int = 0, patience: float | None = None) -> float:
         """Wait for a turn; returns when the call begins, in seconds of the limiter's clock. Each `enter` needs a `leave`,
@@ -83,12 +98,12 @@ class Limiter:
         Raises TimeoutError after `patience` seconds, or at once where a budget will not allow the call within them.
         """
         ends = None if patience is None else self._clock() + patience
-        taken: list[tuple[_Bucket, float]] = []
+        taken: list[tuple[Bucket, float]] = []
         try:
             for bucket, amount in ((self._requests, 1.0), (self._tokens, float(tokens))):
                 if bucket is not None:
                     taken.append((bucket, amount))
-                    if (wait := bucket.take(amount)) > 0:
+                    if (wait := await bucket.take(amount)) > 0:
                         if ends is not None and self._clock() + wait > ends:
                             raise TimeoutError
                         await self._sleep(wait)
@@ -124,6 +139,8 @@ class Limiter:
         full = self.in_flight + 1 >= int(self.limit)
         if full and self.limit < self.most:
             self.limit = min(float(self.most), self.limit + 1 / self.limit)
+        if self._stated:
+            return
         if self._window.add(now - began, full):
             if self._window.count >= 2 * self.limit:
                 self._look(now)
@@ -204,7 +221,7 @@ class _Bucket:
         self._clock = clock
         self._at = clock()
 
-    def take(self, amount: float) -> float:
+    async def take(self, amount: float) -> float:
         """Take it now, on credit if need be; returns the seconds to wait until it may be used."""
         now = self._clock()
         self._level = min(self._most, self._level + (now - self._at) * self._rate)
@@ -219,6 +236,12 @@ class _Bucket:
         self._level -= amount
 
 
+def _bucket(budget: float | Bucket | None, clock: Callable[[], float]) -> Bucket | None:
+    if isinstance(budget, (int, float)):
+        return _Bucket(budget, clock) if budget else None
+    return budget
+
+
 def most_at_once(endpoint: Endpoint) -> int:
     """The most calls at once that an endpoint may ever get."""
     return endpoint.concurrency or _CONCURRENCY.get(endpoint.kind, _OTHERS)[1] * len(endpoint.urls)
@@ -229,8 +252,10 @@ def limiter_for(
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    shared: tuple[Bucket | None, Bucket | None] = (None, None),
 ) -> Limiter | None:
-    """The limiter of an endpoint; None for what has no server to spare (embedded, scripted), unless a budget is set."""
+    """The limiter of an endpoint; None for what has no server to spare (embedded, scripted), unless a budget is set.
+    shared: buckets of requests and tokens in place of the endpoint's own."""
     remote = endpoint.kind not in ("embedded", "scripted")
     if not remote and endpoint.requests_per_minute is None and endpoint.tokens_per_minute is None:
         return None
@@ -239,6 +264,6 @@ def limiter_for(
         _CONCURRENCY.get(endpoint.kind, _OTHERS)[0] * len(endpoint.urls) if remote else most
     )
     return Limiter(
-        start, most, adaptive=remote, requests=endpoint.requests_per_minute, tokens=endpoint.tokens_per_minute,
-        clock=clock, sleep=sleep,
+        start, most, adaptive=remote, stated=endpoint.concurrency is not None, requests=shared[0] or endpoint.requests_per_minute,
+        tokens=shared[1] or endpoint.tokens_per_minute, clock=clock, sleep=sleep,
     )  # fmt: skip

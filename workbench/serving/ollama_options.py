@@ -6,14 +6,13 @@ Names and types are those of `Options` and `Runner` in Ollama's api/types.go.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from workbench.errors import BadRequestError, SettingsError
+from workbench.errors import BadRequestError, SettingsError, did_you_mean
 from workbench.records import Params
 
 __all__ = ["DROPPED", "Choice", "choose", "defaults"]
@@ -151,8 +150,7 @@ def _unknown(name: str, known: Mapping[str, _Rule], where: str) -> str:
             f"{where}: {name} is not yours to send: Ollama is always asked to refuse what does not fit. With "
             "allow_truncation = true it cuts, and the answer is flagged as truncated."
         )
-    near = difflib.get_close_matches(str(name), known.keys() - DROPPED, 1)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
+    meant = did_you_mean(str(name), known.keys() - DROPPED)
     return (
         f"{where}: Ollama has no option {name!r}.{meant} It would ignore it without a word. "
         f"Known: {', '.join(sorted(known.keys() - DROPPED))}."

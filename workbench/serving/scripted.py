@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import errors
-from workbench.errors import CallError, CallTimeoutError, InputError, ModelNotFoundError, SettingsError
+from workbench.errors import CallError, CallTimeoutError, InputError, ModelNotFoundError, SettingsError, did_you_mean
 from workbench.records import Chunk, Completion, Health, ModelInfo, Request, Timing, Usage, digest, split_model
 
 if TYPE_CHECKING:
@@ -286,7 +286,11 @@ def _read(path: Path) -> tuple[tuple[Rule, ...], int]:
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise ModelNotFoundError(f"there is no file {path} with scripted rules: create it, with [[rules]].") from None
+        there = [str(item.relative_to(path.parent)) for item in sorted(path.parent.glob("*.toml"))]
+        meant = did_you_mean(path.name, there)
+        raise InputError(
+            f"there is no file {path} with scripted rules.{meant} Create it, with [[rules]] such as answer = 'positive'."
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: this is not readable as TOML: {error}.") from None
     if set(table) - {"rules", "seed"} or not isinstance(table.get("rules", []), list):
