@@ -66,6 +66,49 @@ def test_includes_that_are_refused(prompts: FilePrompts, text: str, says: str) -
     assert ("a", "talk") == prompts.names()
 
 
+def test_no_prompt_includes_a_version_of_itself(prompts: FilePrompts) -> None:
+    """Neither at once nor by way of others: it is refused before there is a version, and what is there stays readable."""
+    prompts.create("tone", "Be kind.")
+    prompts.create("triage", "{{> tone}} {{message}}")
+    with pytest.raises(PromptError, match=r"triage includes triage: no prompt can include a version of itself"):
+        prompts.create("triage", "{{> triage@1}} In one word.")
+    with pytest.raises(PromptError, match=r"tone includes triage, which includes tone: no prompt"):
+        prompts.create("tone", "{{> triage}} Be brief.")
+    assert (["tone@1"], ["triage@1"]) == (
+        [p.ref for p in prompts.versions("tone")],
+        [p.ref for p in prompts.versions("triage")],
+    )
+    assert "Be kind. hi" == prompts.render("triage", {"message": "hi"}).messages[0].content
+
+
+def test_a_version_file_that_includes_its_own_prompt_can_be_read(prompts: FilePrompts) -> None:
+    """Such files can have been made before they were refused: they are shown, and rendering one says what is wrong."""
+    first = prompts.create("triage", "{{message}}")
+    other = prompts.create("other", "x {{> triage}}")
+    path = prompts.folder / "triage" / "2.md"
+    raw = (prompts.folder / "other" / "1.md").read_text().replace("parent: other", "parent: triage")
+    path.write_text(raw)
+    again = FilePrompts(prompts.folder)
+    assert [first.ref, "triage@2"] == [prompt.ref for prompt in again.versions("triage")]
+    assert other.digest == again.get("triage").digest
+    assert "x hi" == again.render("other", {"message": "hi"}).messages[0].content
+    with pytest.raises(PromptError, match="no prompt can include a version of itself"):
+        again.render("triage", {"message": "hi"})
+
+
+def test_a_broken_file_hides_no_version_that_is_included(prompts: FilePrompts) -> None:
+    """What is included is looked for beside files that cannot be read; only if it is not there, they are the answer."""
+    prompts.create("tone", "Be kind.")
+    prompts.create("triage", "{{> tone}} {{message}}")
+    prompts.create("tone", "Be brief.")
+    path = prompts.folder / "tone" / "2.md"
+    path.write_text(path.read_text().replace("brief", "long"))
+    assert "Be kind. hi" == prompts.render("triage", {"message": "hi"}).messages[0].content
+    (prompts.folder / "tone" / "1.md").unlink()
+    with pytest.raises(PromptError, match="was changed by hand"):
+        prompts.render("triage", {"message": "hi"})
+
+
 def test_an_escaped_include_is_text(prompts: FilePrompts) -> None:
     """A backslash before it makes it plain, whatever it says."""
     made = prompts.create("a", "say \\{{> tone}} and \\{{> any thing}}")

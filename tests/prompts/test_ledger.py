@@ -23,7 +23,7 @@ def test_a_protected_label_needs_a_named_reason(three: FilePrompts, clock: Any) 
     three.label("p@1", "production", reason="first")
     three.protect("production", reason="customers see it")
     for because, evidence, says in [
-        (None, "", "is protected, so its move to p@2 needs a named reason"),
+        (None, "", "is protected: it is moved to p@2 only for a named reason"),
         ("mood", "", "is no named reason"),
         ("comparison", "", "needs evidence"),
     ]:
@@ -38,6 +38,49 @@ def test_a_protected_label_needs_a_named_reason(three: FilePrompts, clock: Any) 
     clock.now += 1
     three.protect("production", reason="over", on=False)
     three.label("p@3", "production", reason="no name needed")
+
+
+def test_a_label_is_taken_off_and_leaves_a_trail(three: FilePrompts, clock: Any) -> None:
+    """Who, when, why and from where; afterwards it stands nowhere, and can be put on again as a new one."""
+    three.label("p@2", "candidate", reason="try")
+    clock.now += 60
+    assert 2 == three.unlabel("p", "candidate", reason="the trial is over", by="Bob", evidence="c7")
+    read = FilePrompts(three.folder, clock=clock)
+    assert {} == read.labels("p")
+    assert [(None, 2), (2, None)] == [(event.came_from, event.to) for event in read.events("p")]
+    last = [*read.history("p")][-1]
+    assert ("unlabel", "candidate off 2", "Bob", "the trial is over", "c7") == (
+        last.event, last.what, last.by, last.reason, last.evidence,
+    )  # fmt: skip
+    with pytest.raises(PromptNotFoundError, match="has no label 'candidate'"):
+        read.get("p@candidate")
+    assert read.unlabel("p", "candidate", reason="again") is None
+    assert 2 == len(read.events("p"))
+    clock.now += 60
+    read.label("p@3", "candidate", reason="another")
+    assert (None, 3) == (read.events("p")[-1].came_from, read.labels("p")["candidate"])
+
+
+def test_what_is_not_taken_off(three: FilePrompts) -> None:
+    """A protected label without a named reason, one of another version, one that never was, or without a reason."""
+    three.label("p@2", "production", reason="r")
+    three.protect("production", reason="r")
+    for ref, label, reason, says in [
+        ("p", "production", "r", "is protected: it is taken off only for a named reason"),
+        ("p@3", "production", "r", "stands on version 2, not on 3"),
+        ("p", "prodution", "r", "no label 'prodution'. Did you mean 'production'"),
+        ("p", "production", " ", "say why"),
+        ("q", "production", "r", "no prompt 'q'"),
+    ]:
+        with pytest.raises(PromptError, match=says):
+            three.unlabel(ref, label, reason=reason)
+    with pytest.raises(PromptError, match="needs evidence"):
+        three.unlabel("p", "production", reason="r", because="comparison")
+    assert {"production": 2} == three.labels("p")
+    assert 2 == three.unlabel("p@production", "production", reason="broken", because="incident")
+    assert "production off 2 (because: incident)" == next(
+        row.what for row in three.history("p") if row.event == "unlabel"
+    )
 
 
 def test_protection_of_one_prompt_leaves_the_others_free(three: FilePrompts) -> None:

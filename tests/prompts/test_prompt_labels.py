@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def test_labels_move_and_leave_a_trail(prompts: FilePrompts, clock: Any) -> None
     assert path.read_bytes().startswith(before)
     expected = {
         "at": "2026-11-23T10:00:01.500000+00:00", "event": "label", "label": "candidate", "from": 2, "to": 1,
-        "by": "Bob", "reason": "é: slower",
+        "digest": prompts.get("p@1").digest[:16], "by": "Bob", "reason": "é: slower",
     }  # fmt: skip
     assert expected == json.loads(path.read_text(encoding="utf-8").splitlines()[1])
     assert [(None, 2, "Ada"), (2, 1, "Bob"), (None, 1, "Ada")] == [
@@ -127,3 +128,48 @@ def test_a_label_on_a_version_that_is_gone(prompts: FilePrompts) -> None:
     (prompts.folder / "p" / "1.md").unlink()
     with pytest.raises(PromptNotFoundError, match="stands on version 1, whose file is gone; there are 2"):
         prompts.get("p@a")
+
+
+def test_a_label_stands_on_the_text_that_was_labelled_whatever_its_number_is_here(tmp_path: Path) -> None:
+    """Two branches made version 2 and labelled it; the file of one was kept, the events of both. No label moves by a merge."""
+    ours, theirs = FilePrompts(tmp_path / "ours", author="Ada"), FilePrompts(tmp_path / "theirs", author="Bob")
+    for prompts in (ours, theirs):
+        prompts.create("triage", "First {{message}}")
+    ours.create("triage", "Ours {{message}}")
+    ours.label("triage@2", "candidate", reason="mine")
+    theirs.create("triage", "Theirs {{message}}")
+    theirs.protect("production", reason="customers see it")
+    theirs.label("triage@2", "production", reason="better", because="comparison", evidence="run 1")
+    with (ours.folder / "triage" / "events.jsonl").open("ab") as file:
+        file.write((theirs.folder / "triage" / "events.jsonl").read_bytes())
+    (ours.folder / "events.jsonl").write_bytes((theirs.folder / "events.jsonl").read_bytes())
+    merged = FilePrompts(ours.folder, author="Ada")
+    assert {"candidate": 2} == merged.labels("triage")
+    with pytest.raises(
+        PromptNotFoundError, match="was version 2 on another branch, and version 2 is another text here"
+    ):
+        merged.get("triage@production")
+    with pytest.raises(PromptError, match="'production' is protected"):
+        merged.label("triage@2", "production", reason="it stands there anyway")
+    merged.create("triage", "Theirs {{message}}")
+    assert "triage@3" == merged.get("triage@production").ref
+    assert {"candidate": 2, "production": 3} == merged.labels("triage")
+    assert 3 == merged.unlabel("triage", "production", reason="over", because="decision")
+
+
+def test_what_was_archived_is_the_text_whatever_its_number_is_here(tmp_path: Path) -> None:
+    """Two branches made version 2; one archived its own. After the merge kept the other's file, that one is not put away."""
+    ours, theirs = FilePrompts(tmp_path / "ours", author="Ada"), FilePrompts(tmp_path / "theirs", author="Bob")
+    for prompts, text in ((ours, "Ours"), (theirs, "Theirs")):
+        prompts.create("triage", "First {{message}}")
+        prompts.create("triage", f"{text} {{{{message}}}}")
+    assert (2,) == theirs.archive("triage@2", reason="worse")
+    (ours.folder / "triage" / "events.jsonl").write_bytes((theirs.folder / "triage" / "events.jsonl").read_bytes())
+    merged = FilePrompts(ours.folder, author="Ada")
+    assert frozenset() == merged.archived("triage")
+    assert "triage@2" == merged.get("triage").ref
+    merged.create("triage", "Theirs {{message}}")
+    assert {3} == merged.archived("triage")
+    assert "triage@2" == merged.get("triage").ref
+    assert (3,) == merged.restore("triage@3", reason="better after all")
+    assert frozenset() == merged.archived("triage")

@@ -5,19 +5,26 @@ from workbench.prompts.base import LabelEvent, PromptReader, PromptRef, compute_
 from workbench.prompts.diff import PromptDiff
 from workbench.prompts.files import FilePrompts
 from workbench.prompts.history import PromptHistory
-from workbench.prompts.template import Rendered, render, variables_of
+from workbench.prompts.langfuse import LangfusePrompts
+from workbench.prompts.managed import ManagedPrompts, open_prompts
+from workbench.prompts.template import Rendered, as_template, near_note, render, variables_of
 
 __all__ = [
     "FilePrompts",
     "LabelEvent",
+    "LangfusePrompts",
+    "ManagedPrompts",
     "PromptDiff",
     "PromptHistory",
     "PromptReader",
     "PromptRef",
     "Rendered",
+    "as_template",
     "compute_digest",
     "draft",
     "git_author",
+    "near_note",
+    "open_prompts",
     "parse_ref",
     "render",
     "variables_of",

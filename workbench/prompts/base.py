@@ -30,6 +30,7 @@ __all__ = [
     "near_matches",
     "parse_ref",
     "parse_version",
+    "prompt_text",
     "ranges",
     "unix_newlines",
 ]
@@ -66,13 +67,13 @@ class PromptReader(Protocol):
 
 
 class LabelEvent(NamedTuple):
-    """One move of a label. `came_from`: the version it stood on before, None for a new label. evidence: such as the id of the
-    comparison that justified it. because: the reason's name, where the label is protected."""
+    """One move of a label. `came_from`: the version it stood on before, None for a new label. `to`: None where it was taken
+    off. evidence: such as the id of the comparison that justified it. because: the reason's name, where it is protected."""
 
     at: str
     label: str
     came_from: int | None
-    to: int
+    to: int | None
     by: str
     reason: str
     evidence: str = ""
@@ -155,6 +156,11 @@ def chat_text(messages: Iterable[Message]) -> str:
     return "\n".join(lines)
 
 
+def prompt_text(prompt: Prompt) -> str:
+    """The text that people edit: of a chat, all its messages."""
+    return chat_text(prompt.messages) if prompt.kind == "chat" else prompt.text
+
+
 def chat_messages(text: str) -> tuple[Message, ...]:
     """The exact inverse of `chat_text`. A text that is no chat is a PromptError."""
     turns: list[tuple[str, list[str]]] = []
@@ -195,7 +201,7 @@ def dump_version(prompt: Prompt) -> bytes:
         "config": prompt.config,
     }
     top = yaml.dump(header, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=10**6)
-    body = chat_text(prompt.messages) if prompt.kind == "chat" else prompt.text
+    body = prompt_text(prompt)
     try:
         return f"---\n{top}---\n{body}\n".encode()
     except UnicodeEncodeError as error:
@@ -262,7 +268,8 @@ def draft(
     r"""A checked prompt that is kept nowhere yet: version 0, with digest and variables.
 
     content: text (kind `text` unless `completion` is asked for), or messages (kind `chat`) as Message or
-    {"role": …, "content": …}; {"type": "placeholder", "name": …} is where messages go in later. Line ends become `\n`. Raises PromptError for what cannot be a prompt.
+    {"role": …, "content": …}; {"type": "placeholder", "name": …} is where messages go in later. Line ends become `\n`.
+    Raises PromptError for what cannot be a prompt.
     """
     check_prompt_name(name)
     chat = not isinstance(content, str)
@@ -321,7 +328,9 @@ def _message(name: str, number: int, item: object) -> Message:
     if not isinstance(content, str):
         raise PromptError(f"{where} has content of type {type(content).__name__}; it takes text.")
     if role == PLACEHOLDER and variables_of(f"{{{{{content}}}}}") != (content,):
-        raise PromptError(f"{where} is a placeholder called {content!r}: use letters, digits and '_', and begin with no digit.")
+        raise PromptError(
+            f"{where} is a placeholder called {content!r}: use letters, digits and '_', and begin with no digit."
+        )
     return Message(role, unix_newlines(content))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import html
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from workbench import tables
-from workbench.prompts.base import chat_text
+from workbench.prompts.base import prompt_text
 from workbench.records import Prompt
 
 if TYPE_CHECKING:
@@ -70,7 +69,20 @@ class PromptDiff:
     @property
     def pieces(self) -> tuple[Piece, ...]:
         """The words of the text or messages, in order."""
-        return word_diff(_text(self.before), _text(self.after))
+        return word_diff(prompt_text(self.before), prompt_text(self.after))
+
+    @property
+    def shown(self) -> list[tuple[str, str]]:
+        """The pieces as a view shows them: (`=`, `-` or `+`, text), spaces and line ends of a change made visible, and
+        ("…", "n equal lines") for what is far from every change. Empty where the texts are equal."""
+        pieces = self.pieces
+        if all(piece.kind == "=" for piece in pieces):
+            return []
+        return [
+            ("…", _left_out(piece)) if isinstance(piece, int)
+            else (piece.kind, tables.clean_text(piece.text) if piece.kind == "=" else _visible(piece.text))
+            for piece in _near(pieces)
+        ]  # fmt: skip
 
     @property
     def rows(self) -> list[tuple[str, str, str]]:
@@ -101,7 +113,7 @@ class PromptDiff:
 
     def to_html(self) -> str:
         """A whole page."""
-        return _PAGE.format(title=html.escape(_title(self)), body=self._repr_html_())
+        return _PAGE.format(title=tables.html_text(_title(self)), body=self._repr_html_())
 
     def __str__(self) -> str:
         return self.to_text()
@@ -110,8 +122,12 @@ class PromptDiff:
 
     def _repr_html_(self) -> str:
         if not self:
-            return f"<p>{html.escape(_title(self))}: they are the same.</p>"
-        table = tables.to_html(self.frame(), caption=_title(self)) if self.rows else f"<p>{html.escape(_title(self))}</p>"
+            return f"<p>{tables.html_text(_title(self))}: they are the same.</p>"
+        table = (
+            tables.to_html(self.frame(), caption=_title(self))
+            if self.rows
+            else f"<p>{tables.html_text(_title(self))}</p>"
+        )
         if all(piece.kind == "=" for piece in self.pieces):
             return table
         return f'{table}<style>{_STYLE}</style><pre class="wb-diff">{"".join(_marked(_near(self.pieces)))}</pre>'
@@ -176,7 +192,7 @@ def _near(pieces: Sequence[Piece]) -> Iterator[Piece | int]:
 def _shown(pieces: Iterator[Piece | int], colour: bool) -> Iterator[str]:
     for piece in pieces:
         if isinstance(piece, int):
-            yield f"⋯ {piece} equal line{'' if piece == 1 else 's'}\n"
+            yield f"⋯ {_left_out(piece)}\n"
         elif piece.kind == "=":
             yield tables.clean_text(piece.text)
         else:
@@ -188,11 +204,15 @@ def _marked(pieces: Iterator[Piece | int]) -> Iterator[str]:
     tags = {"-": "del", "+": "ins"}
     for piece in pieces:
         if isinstance(piece, int):
-            yield f'<span class="wb-gap">⋯ {piece} equal line{"" if piece == 1 else "s"}</span>\n'
+            yield f'<span class="wb-gap">⋯ {_left_out(piece)}</span>\n'
         elif piece.kind == "=":
-            yield html.escape(tables.clean_text(piece.text))
+            yield tables.html_text(piece.text)
         else:
-            yield f"<{tags[piece.kind]}>{html.escape(_visible(piece.text))}</{tags[piece.kind]}>"
+            yield f"<{tags[piece.kind]}>{tables.html_text(_visible(piece.text))}</{tags[piece.kind]}>"
+
+
+def _left_out(lines: int) -> str:
+    return f"{lines} equal line{'' if lines == 1 else 's'}"
 
 
 def _visible(text: str) -> str:
@@ -210,10 +230,6 @@ def _title(diff: PromptDiff) -> str:
     )
     message = f": {diff.after.message}" if diff.after.message else ""
     return tables.clean_text("  →  ".join(sides) + message)
-
-
-def _text(prompt: Prompt) -> str:
-    return chat_text(prompt.messages) if prompt.kind == "chat" else prompt.text
 
 
 def _fields(prompt: Prompt) -> dict[str, str]:

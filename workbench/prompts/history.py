@@ -18,7 +18,7 @@ __all__ = ["HistoryRow", "PromptHistory"]
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One thing that happened. at: ISO 8601, UTC. event: created, label, archive, restore, protect, unprotect or mirror."""
+    """What happened once. at: ISO 8601, UTC. event: created, label, unlabel, archive, restore, protect, unprotect, mirror."""
 
     at: str
     event: str
@@ -40,7 +40,11 @@ class PromptHistory:
         """From the versions' headers and the ledger."""
         made = [
             HistoryRow(
-                prompt.created_at or "", "created", f"{prompt.ref} ({prompt.digest[:12]})", prompt.author, prompt.message
+                prompt.created_at or "",
+                "created",
+                f"{prompt.ref} ({prompt.digest[:12]})",
+                prompt.author,
+                prompt.message,
             )
             for prompt in versions
         ]
@@ -77,6 +81,9 @@ def _what(name: str, entry: Entry) -> str:
         came = "new" if entry.came_from is None else f"from {entry.came_from}"
         named = f", because: {entry.because}" if entry.because else ""
         return f"{entry.label} to {entry.version} ({came}{named})"
+    if entry.kind == "unlabel":
+        named = f" (because: {entry.because})" if entry.because else ""
+        return f"{entry.label} off {entry.came_from}{named}"
     if entry.kind == "mirror":
         return f"{entry.label} on {entry.version}, which is {entry.remote} in Langfuse"
     if entry.kind in ("archive", "restore"):

@@ -20,7 +20,7 @@ from workbench.prompts.base import LabelEvent
 
 __all__ = ["BECAUSE", "Entry", "EntryKind", "Ledger", "check_because", "said"]
 
-EntryKind = Literal["label", "archive", "restore", "protect", "unprotect", "mirror"]
+EntryKind = Literal["label", "unlabel", "archive", "restore", "protect", "unprotect", "mirror"]
 BECAUSE: Mapping[str, str] = {
     "comparison": "a comparison shows that it is better (give its id as evidence)",
     "incident": "something is broken",
@@ -35,7 +35,8 @@ _KINDS: tuple[str, ...] = get_args(EntryKind)
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One event. at: ISO 8601, UTC. version: what was labelled, archived or restored, and came_from where the label stood until
-    then. remote: of a mirrored label, the number in Langfuse that it was put on."""
+    then, or was taken from. digest: the first digits of what that is; "" in old events. remote: of a mirrored label, the
+    number in Langfuse that it was put on."""
 
     at: str
     kind: EntryKind
@@ -47,6 +48,7 @@ class Entry:
     evidence: str = ""
     because: str = ""
     remote: int | None = None
+    digest: str = ""
 
 
 class Ledger:
@@ -75,22 +77,22 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         _append(path, {"at": now, "event": kind, **fields, "by": by, "reason": reason})
 
-    def labels(self, name: str) -> dict[str, int]:
-        """Which version each label stands on now."""
-        return dict(sorted({event.label: event.to for event in self.moves(name)}.items()))
+    def labels(self, name: str) -> dict[str, Entry]:
+        """The event that put each label where it stands now."""
+        last = {e.label: e for e in self.read(name) if e.kind in ("label", "unlabel") and e.label is not None}
+        return {label: entry for label, entry in sorted(last.items()) if entry.kind == "label"}
 
     def moves(self, name: str) -> tuple[LabelEvent, ...]:
-        """Every move of a label of this prompt, oldest first."""
+        """Every move of a label of this prompt, oldest first; one that was taken off moved to None."""
         return tuple(
             LabelEvent(e.at, e.label, e.came_from, e.version, e.by, e.reason, e.evidence, e.because)
             for e in self.read(name)
-            if e.kind == "label" and e.label is not None and e.version is not None
+            if e.kind in ("label", "unlabel") and e.label is not None
         )
 
-    def archived(self, name: str) -> frozenset[int]:
-        """The versions that are put away."""
-        state = {e.version: e.kind for e in self.read(name) if e.kind in ("archive", "restore")}
-        return frozenset(number for number, kind in state.items() if kind == "archive" and number is not None)
+    def archivings(self, name: str) -> tuple[Entry, ...]:
+        """All that was put away or taken back, oldest first."""
+        return tuple(e for e in self.read(name) if e.kind in ("archive", "restore"))
 
     def protected(self, name: str) -> frozenset[str]:
         """The labels of this prompt that need a named reason to move."""
@@ -108,19 +110,22 @@ class Ledger:
 def said(reason: str, what: str) -> str:
     """`reason` without spaces around it; PromptError if it says nothing."""
     if not isinstance(reason, str) or not reason.strip():
-        raise PromptError(f"{what}: say why, in `reason`. It is what people ask later.")
+        raise PromptError(f"{what}: say why, in `reason` (in a shell: -m). It is what people ask later.")
     return reason.strip()
 
 
-def check_because(label: str, ref: str, because: str | None, evidence: str) -> str:
-    """The named reason that a protected label moves for. PromptError says which there are."""
+def check_because(label: str, ref: str | None, because: str | None, evidence: str) -> str:
+    """The named reason that a protected label moves to `ref` for, or is taken off where that is None. PromptError says which."""
+    where, what = ("off", "taken off only") if ref is None else (f"on {ref}", f"moved to {ref} only")
     known = "; ".join(f"{name!r}: {meaning}" for name, meaning in BECAUSE.items())
     if because is None:
-        raise PromptError(f"label {label!r} is protected, so its move to {ref} needs a named reason: because= {known}.")
+        raise PromptError(
+            f"label {label!r} is protected: it is {what} for a named reason, because= (in a shell: --because) {known}."
+        )
     if because not in BECAUSE:
         raise PromptError(f"because = {because!r} is no named reason: there are {known}.")
     if because == "comparison" and not evidence:
-        raise PromptError(f"label {label!r} on {ref}: because='comparison' needs evidence, the id of that comparison.")
+        raise PromptError(f"label {label!r} {where}: because='comparison' needs evidence, the id of that comparison.")
     return because
 
 
@@ -149,10 +154,10 @@ def _entry(path: Path, number: int, line: bytes) -> Entry | None:
         if kind not in _KINDS:
             return None
         at, by, reason = (str(fields[key]) for key in ("at", "by", "reason"))
-        label = str(fields["label"]) if kind in ("label", "protect", "unprotect", "mirror") else None
+        label = str(fields["label"]) if kind in ("label", "unlabel", "protect", "unprotect", "mirror") else None
         version = int(fields["to"]) if kind in ("label", "mirror") else None
         version = int(fields["version"]) if kind in ("archive", "restore") else version
-        stood = int(fields["from"]) if kind == "label" and fields["from"] is not None else None
+        stood = int(fields["from"]) if kind in ("label", "unlabel") and fields["from"] is not None else None
         remote = int(fields["remote"]) if kind == "mirror" else None
     except (ValueError, KeyError, TypeError) as error:
         raise PromptError(
@@ -160,4 +165,5 @@ def _entry(path: Path, number: int, line: bytes) -> Entry | None:
             "markers, take only those lines away and keep both sides; otherwise restore the file with git."
         ) from None
     evidence, because = str(fields.get("evidence") or ""), str(fields.get("because") or "")
-    return Entry(at, kind, by, reason, label, version, stood, evidence, because, remote)
+    digest = str(fields.get("digest") or "") if kind in ("label", "archive", "restore") else ""
+    return Entry(at, kind, by, reason, label, version, stood, evidence, because, remote, digest)

@@ -21,7 +21,19 @@ from typing import Literal, NamedTuple
 from workbench.errors import PromptError
 from workbench.records import Message, Prompt
 
-__all__ = ["PLACEHOLDER", "ROLES", "TAG", "Rendered", "render", "variables_in", "variables_of"]
+__all__ = [
+    "PLACEHOLDER",
+    "ROLES",
+    "TAG",
+    "Rendered",
+    "as_template",
+    "near_note",
+    "near_variables",
+    "parts_of",
+    "render",
+    "variables_in",
+    "variables_of",
+]
 
 PLACEHOLDER = "placeholder"
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -29,6 +41,7 @@ TAG = re.compile(r"(\\*)\{\{(?:[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*|(>[^{}\n]*))
 """Backslashes before it, then the name of a variable or the body of an include."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NEAR = re.compile(r"(?<![\\{])\{{1,2}[\w .-]{1,40}\}{1,2}(?!\})")
 _MISSING = object()
 
 
@@ -59,6 +72,38 @@ def variables_of(text: str) -> tuple[str, ...]:
     """The variables of `text`, each once, in order of appearance."""
     found = (match for match in TAG.finditer(text) if match[2] is not None and len(match[1]) % 2 == 0)
     return tuple(dict.fromkeys(match[2] for match in found))
+
+
+def near_variables(text: str) -> tuple[str, ...]:
+    """What stands in braces and is text, though a variable was probably meant: `{name}`, `{{name}`, `{{first name}}`."""
+    return tuple(dict.fromkeys(found[0] for found in _NEAR.finditer(text) if not TAG.fullmatch(found[0])))
+
+
+def parts_of(prompt: Prompt) -> tuple[str, ...]:
+    """All its templates: the text, and what messages that are no placeholders say."""
+    return (prompt.text, *(item.content for item in prompt.messages if item.role != PLACEHOLDER))
+
+
+def near_note(prompt: Prompt) -> str:
+    """A sentence on what stands in braces and is text, though a variable was probably meant; "" where nothing does."""
+    near = dict.fromkeys(found for part in parts_of(prompt) for found in near_variables(part))
+    if not near:
+        return ""
+    there = ", ".join(f"{{{{{variable}}}}}" for variable in prompt.variables) or "none"
+    return (
+        f"{', '.join(near)} goes out as it stands. A variable is {{{{name}}}}, of letters, digits and _; "
+        f"{prompt.ref if prompt.version else 'this text'} has: {there}."
+    )
+
+
+def as_template(text: str) -> str:
+    """The template that renders to `text`: what would be a variable or an include in it stays text."""
+
+    def one(match: re.Match[str]) -> str:
+        slashes = match[1] if match[2] is not None else ""
+        return f"{slashes}\\{match[0]}"
+
+    return TAG.sub(one, text)
 
 
 def variables_in(text: str, messages: Iterable[Message]) -> tuple[str, ...]:
