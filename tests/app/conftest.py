@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -41,9 +41,9 @@ def models() -> dict[str, Scripted]:
 
 
 @pytest.fixture
-def feature() -> str:
-    """A name that no other test has: they share a store."""
-    return f"f-{secrets.token_hex(4)}"
+def feature(request: pytest.FixtureRequest) -> str:
+    """A name that no other test has, since they share a store; always the same one, and with it each user's arm."""
+    return f"f-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:8]}"
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def bench(
     (project / "workbench.toml").write_text(TOML)
     monkeypatch.setenv("RELEASES_URL", valkey_of("valkey"))
     monkeypatch.setenv("WORKBENCH_AUTHOR", "Ada")
-    monkeypatch.setattr(pricing, "call_cost", lambda endpoint, model, usage: _cost(usage))
+    monkeypatch.setattr(pricing, "call_cost", lambda endpoint, model, usage, prices=None: _cost(usage))
     made = Workbench(project, runtimes=models)
     made.prompts.create("triage", "First: {{message}}", config={"params": {"temperature": 0}})
     made.prompts.create("triage", "Second: {{message}} in {{language}}", config={"params": {"temperature": 0}})

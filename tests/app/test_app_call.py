@@ -133,11 +133,13 @@ async def test_each_release_takes_its_own_of_the_values(bench: Workbench, featur
 
 
 @pytest.mark.parametrize("user", [7, b"u1"])
-async def test_a_user_that_is_no_text_is_refused(bench: Workbench, feature: str, user: Any) -> None:
+async def test_a_user_or_tenant_that_is_no_text_is_refused(bench: Workbench, feature: str, user: Any) -> None:
     """Since 7 and "7" would be two users."""
     release(bench, feature)
     with pytest.raises(InputError, match="must be a text"):
         await bench.call(feature, message="hi", user=user)
+    with pytest.raises(InputError, match=r"tenant = .* must be a text"):
+        await bench.call(feature, message="hi", tenant=user)
 
 
 async def test_an_empty_user_is_nobody(bench: Workbench, feature: str) -> None:
@@ -233,13 +235,25 @@ async def test_a_model_that_this_machine_does_not_know_is_an_error_of_the_releas
     assert first["call_id"] == second["instead_of"]
 
 
-async def test_who_gives_up_gets_no_fallback_and_is_counted(bench: Workbench, feature: str) -> None:
+async def test_who_gives_up_gets_no_fallback_and_is_counted(
+    bench: Workbench, feature: str, models: dict[str, Scripted]
+) -> None:
     """A release that is slower than the application's patience must not look well."""
     release(bench, feature, fallback=Fallback("spare/m", text="other"))
     await bench.app.ready(feature)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
+
+    async def give_up(patience: asyncio.Timeout) -> None:
+        while not models["bot"].calls:
+            await asyncio.sleep(0.005)
+        patience.reschedule(asyncio.get_running_loop().time())
+
+    async def call() -> None:
+        async with asyncio.timeout(60) as patience, asyncio.TaskGroup() as beside:
+            beside.create_task(give_up(patience))
             await bench.call(feature, message="slow")
+
+    with pytest.raises(TimeoutError):
+        await call()
     (row,) = rows(bench, feature)
     assert ("StoppedError", None) == (row["error"], row["fallback"])
     await bench.aclose()
@@ -313,8 +327,8 @@ async def test_without_store_and_last_known_good_it_says_what_is_wrong(
             await bench.call("f", message="hi")
 
 
-HEAVY = ("IPython", "duckdb", "ipykernel", "ipywidgets", "jupyter_client", "matplotlib", "nbconvert", "nbformat", "numpy",
-         "pandas", "papermill", "plotly", "pyarrow", "scipy", "tqdm")  # fmt: skip
+HEAVY = ("IPython", "duckdb", "ipykernel", "ipywidgets", "jupyter_client", "langfuse", "matplotlib", "nbconvert", "nbformat",
+         "numpy", "pandas", "papermill", "plotly", "pyarrow", "qdrant_client", "scipy", "tqdm")  # fmt: skip
 
 
 async def test_an_application_loads_no_notebook_and_no_plots(bench: Workbench, feature: str, project: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from workbench import Workbench
-from workbench.errors import InputError
+from workbench.errors import InputError, ReleaseNotFoundError
 from workbench.online.assignment import Arm, Experiment, assign
 from workbench.online.picture import read_study
 
@@ -92,6 +92,8 @@ async def test_a_call_of_another_machine_needs_its_user(bench: Workbench, given:
         bench.feedback("0123456789abcdef-1-2", "solved", 1)
     with pytest.raises(InputError, match="counted by itself"):
         bench.feedback("0123456789abcdef-1-1", "errors", 1, feature=given.feature, user="u")
+    with pytest.raises(ReleaseNotFoundError, match="nothing is live for no-such-api: make a release of it"):
+        bench.feedback("0123456789abcdef-1-1", "solved", 1, feature="no-such-api", user="u")
     assert len(USERS) == bench.calls.sql("select count(*) from feedback").iloc[0, 0]
     await bench.aclose()
     assert expected(given) == solved(bench, given)

@@ -143,8 +143,9 @@ def test_the_kill_switch_and_unknown_users_get_the_control() -> None:
     """And are not counted."""
     off = {(a.release, a.counted, a.why) for a in (assign(canary(enabled=False), user) for user in PEOPLE[:50])}
     assert {(1, False, "off")} == off
-    nobody = assign(canary(1.0), None)
-    assert (1, False, "anonymous", "live") == (nobody.release, nobody.counted, nobody.why, nobody.label)
+    for unknown in (None, ""):  # an empty text would be one user of many, and in the treatment with all of them
+        nobody = assign(canary(1.0), unknown)
+        assert (1, False, "anonymous", "live") == (nobody.release, nobody.counted, nobody.why, nobody.label)
 
 
 def test_a_stopped_treatment_is_served_to_nobody() -> None:
@@ -190,6 +191,7 @@ def test_an_experiment_survives_json() -> None:
         ({"group": "g", "slice": (0.5, 0.5)}, "start < end"),
         ({"overrides": {"u": "nobody"}}, "'u' is given arm 'nobody'"),
         ({"name": "a b"}, "not usable as a name"),
+        ({"treatments": (Arm("t", 2, stopped=False),)}, "stopped = False of arm 't' must be None"),
     ],
 )
 def test_what_is_wrong_is_named(changes: dict[str, object], says: str) -> None:

@@ -197,7 +197,7 @@ def test_a_batch_without_an_answer_counts_once(kv: KeyValue, valkey_home: Path) 
         assert "Timeout" in counters.last_fault
     finally:
         os.kill(process, signal.SIGCONT)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not counters.flush():
         assert time.monotonic() < deadline
     assert 100 == total(kv)
@@ -288,7 +288,7 @@ def test_the_background_sends_by_itself(kv: KeyValue) -> None:
     counters = Counters(kv, every=0.01)
     for wanted in (50, 100):
         count(counters, 50)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while total(kv) < wanted:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -316,6 +316,7 @@ def test_no_outcome_and_no_store_are_told(counters: Counters, tmp_path: Path) ->
     for name, value, says in (
         ("errors", 1.0, "counted by itself"), ("slow-2", 1.0, "counted by itself"), ("a b", 1.0, "not usable as a name"),
         ("solved", float("nan"), "must be a number"),
+        ("solved", 10**400, "= 1000000"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=says):
             counters.outcome("triage-api", given, TREATED, name, value)

@@ -115,6 +115,8 @@ def test_guardrails_begin_with_the_experiment_and_a_look_acts(
     assert "canary: 1 against 2; treatment stopped" == releases.history(FEATURE).events[-1].sentence
     with pytest.raises(InputError, match="name the arm to promote: every treatment was stopped"):
         experiments.promote(FEATURE, reason="no")
+    with pytest.raises(InputError, match=r"every treatment of canary@.* was stopped, for good"):
+        experiments.ramp(FEATURE, 0.9, reason="no")
     experiments.set_guardrails(FEATURE, None)
     assert read_rules(kv, FEATURE) is None
 
@@ -130,6 +132,8 @@ def test_the_kill_switch_and_back(experiments: Experiments, releases: Releases) 
     assert {"control": (1.0, 0.0), "treatment": (0.0, 0.0)} == shares(killed.experiment)
     event = releases.history(FEATURE).events[-1]
     assert ("stop", "looks odd", "canary: 1 against 2, switched off") == (event.kind, event.reason, event.sentence)
+    assert killed.sequence == experiments.kill(FEATURE, reason="looks odd to me too").sequence
+    assert event == releases.history(FEATURE).events[-1]
     assert "running" == experiments.resume(FEATURE, reason="it was the network").status
     assert before == served(experiments)
     with pytest.raises(InputError, match="is not switched off"):

@@ -272,6 +272,9 @@ def test_what_stands_in_the_way_is_noted(
     releases.set_experiment(FEATURE, void, reason="a mistake")
     assert "is void: its control is release 1" in guard.evaluate(FEATURE).notes[0]
     assert not read_study(kv, FEATURE, canary.key).whole
+    releases.set_experiment(FEATURE, None, reason="over")
+    assert "no experiment runs" in guard.evaluate(FEATURE, Rules((Guardrail("errors", margin=0.1),))).notes[0]
+    assert () == guard.evaluate(FEATURE, Rules((Guardrail("errors", limit=0.1),))).notes
 
 
 def test_rules_are_kept_and_taken_away(kv: KeyValue) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.evaluation.statistics import wilson
-from workbench.online.analysis import bounds, compared, p_value, per_user, sample_ratio, single, width
+from workbench.online.analysis import bounds, careful, compared, p_value, per_user, sample_ratio, single, width
 from workbench.online.assignment import Arm, Experiment
 from workbench.online.checks import alphas, analyse, check_live, check_treatments
 from workbench.online.picture import Moments, Study
+from workbench.online.rare import coin_bounds, few, is_rate, rate_bounds, still
 from workbench.online.rules import Guardrail, Rules
 from workbench.online.simulation import Traffic, Trial, users_until_seen
 
@@ -241,6 +243,108 @@ def test_guardrails_of_scores_costs_and_limits() -> None:
     slow = check_live(study({("live", "slow-2"): rates(600, 0.2)}), Rules((Guardrail.p95(2.0),)))
     assert "share of calls above 2.0 s of live 21%: worse than the limit of 5%" in slow[0].sentence
     assert "failed" == slow[0].state
+
+
+def test_what_has_not_happened_yet_does_not_hold_at_once() -> None:
+    """100 users without an error say little of a limit of 1%, 5,000 enough; the same for a margin, and for a score of ones."""
+    limit, margin = Rules((Guardrail("errors", limit=0.01),)), Rules((Guardrail("errors", margin=0.01),))
+    score = Rules((Guardrail("solved", margin=0.01, lower_is_worse=True),))
+    for users, state in ((100, "unclear"), (5_000, "held")):
+        none, ones = rates(users, 0.0), rates(users, 1.1)
+        (live,) = check_live(study({("live", "errors"): none}), limit)
+        arms = {("treatment", "errors"): none, ("control", "errors"): none}
+        arms |= {("treatment", "solved"): ones, ("control", "solved"): ones}
+        (against,) = check_treatments(EXPERIMENT, study(arms), margin)
+        (solved,) = check_treatments(EXPERIMENT, study(arms), score)
+        assert [state] * 3 == [live.state, against.state, solved.state]
+        assert live.high == pytest.approx(coin_bounds(0, users, live.alpha)[1])
+    (certain,) = check_treatments(EXPERIMENT, study(arms | {("treatment", "errors"): ones}), margin)
+    assert "failed" == certain.state
+
+
+def test_what_has_never_varied_is_unclear() -> None:
+    """Costs that are all equal so far may hide a rare large one: neither held, nor an interval of no width."""
+    same = moments_of([[0.002] * 3] * 200)
+    rules = Rules((Guardrail("cost", limit=0.01),))
+    (check,) = check_live(study({("live", "cost"): same}), rules)
+    assert ("unclear", None) == (check.state, check.high)
+    assert "has not varied yet, and may be worse than the limit of $0.01" in check.sentence
+    varied = moments_of([[0.002] * 3, [0.003] * 3] * 100)
+    assert "held" == check_live(study({("live", "cost"): varied}), rules)[0].state
+    found = analyse(EXPERIMENT, study({("treatment", "cost"): same, ("control", "cost"): varied}))
+    outcomes = {row.metric: row for row in found.outcomes}
+    assert ("undecided", None) == (outcomes["cost"].says, outcomes["cost"].difference)
+    assert "undecided" in str(found)
+
+
+def test_intervals_of_rare_outcomes_have_a_width() -> None:
+    """No event in either arm leaves room in both directions; some in one arm less than the standard error says."""
+    none = rates(300, 0.0)
+    (row,) = analyse(EXPERIMENT, study({("treatment", "errors"): none, ("control", "errors"): none})).outcomes
+    assert row.difference is not None
+    assert row.difference.high == -row.difference.low == pytest.approx(coin_bounds(0, 300, 0.0125)[1])
+    one = moments_of([[1.0, 0, 0, 0]] + [[0.0] * 4] * 299)
+    plain, wide = bounds(compared(one, none), 0.025, 50.0), careful(one, none, 1.0, 0.025, 50.0, rate=True)
+    assert wide[0] < plain[0]
+    assert wide[1] > plain[1]
+    many = rates(300, 0.5)
+    assert bounds(compared(many, many), 0.025, 50.0) == careful(many, many, 1.0, 0.025, 50.0, rate=True)
+
+
+@pytest.mark.parametrize("p", [0.01, 0.2])
+def test_a_coins_bounds_hold_at_all_times(p: float) -> None:
+    """Of 1,000 coins looked at 50 times up to the 1,000th throw: on each side fewer than alpha, and some."""
+    thrown = np.cumsum(np.random.default_rng(4).random((1_000, 1_000)) < p, axis=1)
+    looks = np.unique(np.geomspace(1, 1_000, 50).astype(int))
+    low, high = coin_bounds(thrown[:, looks - 1], np.broadcast_to(looks, (1_000, len(looks))), 0.1)
+    over, under = int((low > p).any(axis=1).sum()), int((high < p).any(axis=1).sum())
+    assert wilson(over, 1_000).high < 0.1
+    assert wilson(under, 1_000).high < 0.1
+    assert over + under > 10
+
+
+@settings(deadline=None)
+@given(st.integers(0, 50), st.integers(0, 200), st.floats(0.001, 0.4))
+def test_a_coins_bounds_are_those_of_the_definition(x: int, more: int, alpha: float) -> None:
+    """At a bound the evidence is 1 / alpha; the other side of the coin turns them around."""
+    n = x + more
+    low, high = map(float, coin_bounds(x, n, alpha))
+    assert 0 <= low <= (x / n if n else 0.5) <= high <= 1
+    turned = coin_bounds(more, n, alpha)
+    assert (1 - high, 1 - low) == (pytest.approx(turned[0], abs=1e-6), pytest.approx(turned[1], abs=1e-6))
+    for p in (low, high):
+        if 0 < p < 1:
+            mixture = math.lgamma(x + 0.5) + math.lgamma(more + 0.5) - math.lgamma(n + 1) - math.log(math.pi)
+            evidence = mixture - x * math.log(p) - more * math.log1p(-p)
+            assert math.log(1 / alpha) == pytest.approx(evidence, abs=1e-3)
+
+
+def test_few_rates_and_what_does_not_vary_are_known_by_their_sums() -> None:
+    """Users count, not their calls: one with fifty errors is one."""
+    burst = moments_of([[1.0] * 50] + [[0.0] * 50] * 99)
+    assert few(burst)
+    assert not few(rates(200, 0.3))
+    assert is_rate(burst)
+    assert not is_rate(moments_of([[0.5], [0.25]]))
+    assert (True, False) == (bool(still(rates(50, 0.0))), bool(still(burst)))
+    assert rate_bounds(burst, single(burst).se, 0.05)[1] > bounds(single(burst), 0.05, 100.0)[1] > 0.02
+
+
+def _held_at_the_limit(trial: Trial, *, rare: bool) -> bool:
+    """Whether it is said once that a rate of 1% holds a limit of 1%."""
+    moments, _ = trial.moments(trial.errors(0.01))
+    looks = np.flatnonzero(moments.n >= 100)[::5]
+    some = Moments(*(sums[looks] for sums in moments))
+    sides = careful(some, None, 1.0, 0.05, 100.0, rate=True) if rare else bounds(single(some), 0.05, 100.0)
+    return bool((sides[1] <= 0.01).any())
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.3])
+def test_a_rate_at_its_limit_is_not_said_to_hold_it(alike: float) -> None:
+    """In under 5% of the runs; by the standard error alone it would be in a third of them."""
+    runs = 60
+    assert _alarms(alike, lambda trial: _held_at_the_limit(trial, rare=True), runs) <= 0.05 * runs
+    assert _alarms(alike, lambda trial: _held_at_the_limit(trial, rare=False), runs) > 0.2 * runs
 
 
 def test_the_budget_is_shared() -> None:

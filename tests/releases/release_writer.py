@@ -1,7 +1,11 @@
-"""Makes releases until it is killed, or as many as it is told, and prints each number once it is acknowledged."""
+"""Makes releases until it is killed, or as many as it is told, and prints each number once it is acknowledged.
+
+With the count `forks`, it begins an endless writer of its own process for each line of its input, and prints `pid NUMBER` first.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -28,4 +32,14 @@ def main(url: str, count: str) -> None:
         print(made.number, flush=True)
 
 
-main(*sys.argv[1:])
+if sys.argv[2] == "forks":
+    main(sys.argv[1], "1")  # imports all that a child needs
+    for _ in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            print("pid", os.getpid(), flush=True)
+            main(sys.argv[1], "-1")
+        os.waitpid(child, 0)
+        print("\ndead", flush=True)  # on a line of its own: the child may have died before the end of its line
+else:
+    main(*sys.argv[1:])

@@ -42,7 +42,7 @@ def test_release_and_rollback_on_one_server_and_on_a_cluster(
         assert (5, releases.get(feature, 1)) == (live.sequence, live.release)
         seen = watcher.current()
         while seen is None or seen.sequence < 5:
-            seen = watcher.next(after=seen, timeout=10)
+            seen = watcher.next(after=seen, timeout=60)
             assert seen is not None
         assert live == seen
     history = releases.history(feature)
@@ -123,6 +123,35 @@ def test_a_plan_shows_the_change_and_is_refused_once_it_is_stale(releases: Relea
         releases.rollback("f", to=2, reason="d")
     with pytest.raises(ReleaseNotFoundError, match="no release 9 of f: it has 1, 2, 3"):
         releases.rollback("f", to=9, reason="d")
+
+
+def test_two_who_undo_the_same_release_go_back_one_step(
+    server: Server, releases_of: Callable[[str], Releases], variant: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does an undo that meets a new release undo that: whoever is later is told, and nothing is done."""
+    one, other = releases_of(server.url), releases_of(server.url)
+    for number in (1, 2, 3):
+        one.create("f", variant(number), reason="x")
+
+    def between(do: Callable[[], object]) -> None:
+        """Once, when `one` has looked and not yet changed anything."""
+
+        def get(feature: str, number: int) -> object:
+            monkeypatch.undo()
+            do()
+            return one.get(feature, number)
+
+        monkeypatch.setattr(one, "get", get)
+
+    between(lambda: other.rollback("f", reason="3 is bad"))
+    with pytest.raises(StalePlanError, match="release 2 is live now, in place of 3, which was to be undone"):
+        one.rollback("f", reason="3 is bad")
+    between(lambda: other.create("f", variant(4), reason="mended"))
+    with pytest.raises(StalePlanError, match="release 4 is live now, in place of 2"):
+        one.rollback("f", reason="2 is bad too")
+    between(lambda: other.set_experiment("f", EXPERIMENT | {"control": 4}, reason="try"))
+    assert 2 == one.rollback("f", reason="4 is bad").number
+    assert [3, 2, 4, 4, 2] == [event.release for event in one.history("f")][2:]
 
 
 def test_previous_is_what_the_live_one_came_after(releases: Releases, variant: Make) -> None:

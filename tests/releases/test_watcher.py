@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import pytest
 from workbench.errors import InputError
 from workbench.releases import Live, Releases, Watcher
 from workbench.releases.keys import Keys
-from workbench.releases.last_good import file_of
+from workbench.releases.last_good import copy_of, file_of
 from workbench.stores.keyvalue import KeyValue
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def test_an_application_starts_while_the_store_is_away(
     one = seen(first, 1)
     first.close()
     server.kill()
-    second = watcher_of(server.url, wall=lambda: __import__("time").time() + 3600)
+    second = watcher_of(server.url, wall=lambda: time.time() + 3600)
     assert one == second.wait()
     state = second.state()
     assert (one, "file") == (state.live, state.source)
@@ -206,11 +207,30 @@ def test_an_application_starts_while_the_store_is_away(
     assert one == second.current()
 
 
+def test_a_file_of_the_future_is_served_and_its_age_called_unknown(
+    server: Server, releases: Releases, watcher_of: Callable[..., Watcher], variant: Make
+) -> None:
+    """A clock that was set back would else make an old release look fresh."""
+    releases.create("f", variant(), reason="x")
+    first = watcher_of(server.url)
+    seen(first, 1)
+    first.close(timeout=20)
+    server.kill()
+    second = watcher_of(server.url, wall=lambda: time.time() - 3600)
+    live = second.current()
+    assert live is not None
+    assert 1 == live.release.number
+    assert "is of this machine's future" in (second.state().fault or "")
+    server.start()
+    until(second, lambda: second.state().source == "store")
+    assert second.state().fault is None
+
+
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "text", "another feature's"])
 def test_a_damaged_file_is_never_served(
     damage: str, server: Server, releases: Releases, variant: Make, watcher_of: Callable[..., Watcher], tmp_path: Path
 ) -> None:
-    """It says so; the store's answer is served, and the file written anew."""
+    """Nor its copy, where both are; it says so; the store's answer is served, and the files are written anew."""
     for feature in ("f", "g"):
         releases.create(feature, variant(1), reason="a")
     first = watcher_of(server.url, "f", "g")
@@ -220,12 +240,14 @@ def test_a_damaged_file_is_never_served(
     path = file_of(folder, "f")
     whole = path.read_bytes()
     middle = len(whole) // 2
-    path.write_bytes(
+    damaged = (
         {
             "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :], "cut": whole[:middle], "empty": b"",
             "text": b"not JSON\n", "another feature's": file_of(folder, "g").read_bytes(),
         }[damage]
     )  # fmt: skip
+    for each in (path, copy_of(folder, "f")):
+        each.write_bytes(damaged)
     server.kill()
     second = watcher_of(server.url)
     assert second.wait() is None
@@ -236,7 +258,9 @@ def test_a_damaged_file_is_never_served(
     seen(second, 1)
     second.close()
     assert whole.partition(b"\n")[2] == path.read_bytes().partition(b"\n")[2]
-    assert ["f.json", "g.json"] == sorted(item.name for item in folder.glob("*") if item.name != ".gitignore")
+    assert path.read_bytes() == copy_of(folder, "f").read_bytes()
+    for place in (folder, folder / "copies"):
+        assert ["f.json", "g.json"] == sorted(item.name for item in place.glob("*") if item.is_file() and item.suffix)
 
 
 def test_a_store_that_was_emptied_takes_nothing_from_readers(
@@ -284,6 +308,11 @@ def test_readers_never_see_half_of_a_release(
         thread.start()
     for number in range(30):
         releases.rollback("f", to=1 + number % 2, reason="x")
+    for number in (1, 2):  # the watcher may have seen no more than the last of those, and the readers what lasted
+        releases.rollback("f", to=number, reason="x")
+        seen(watcher, number)
+        while number not in numbers:
+            time.sleep(0.001)
     done.set()
     for thread in threads:
         thread.join()

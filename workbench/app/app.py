@@ -24,6 +24,7 @@ from workbench.online.assignment import Assignment, Parsed, assign
 from workbench.online.counters import Counters, check_outcome
 from workbench.records import Chunk, Completion, Feedback, Release
 from workbench.running.background import BackgroundLoop
+from workbench.running.forking import begin_anew, keep
 
 if TYPE_CHECKING:
     from workbench.calls import CallLog
@@ -35,6 +36,7 @@ __all__ = ["App"]
 
 _FIRST = 5.0  # seconds for the store to say what is live, where nothing is known yet
 _FIRST_KNOWN = 1.0  # and where the last known good is there
+_SEEN_WITHIN = 10.0  # seconds in which a change of what is live must be seen here
 _REMEMBERED = 10_000  # calls whose feedback needs no look into the log
 
 Second = Callable[[], tuple[Client, Callable[[], Awaitable[None]]]]
@@ -58,7 +60,7 @@ class App:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.counters = Counters(kv)
+        self.counters = Counters(kv, clock=wall)
         self.fault = ""
         self._client = client
         self._kv = kv
@@ -74,6 +76,12 @@ class App:
         self._recent: OrderedDict[str, _Made] = OrderedDict()
         self._background = BackgroundLoop("await bench.call(…)")
         self._other: tuple[Client, Callable[[], Awaitable[None]]] | None = None
+        begin_anew(self)
+
+    def after_fork(self) -> None:
+        """Another second client: this one's connections are the parent's, as are the calls that it counts as under way."""
+        keep(self._other)
+        self._lock, self._other = threading.Lock(), None
 
     # -- what is live ---------------------------------------------------------------------------------------------
 
@@ -87,6 +95,9 @@ class App:
             patience = _FIRST if watcher.current(feature) is None else _FIRST_KNOWN
             await watcher.ready(feature, timeout=patience)
             self._asked.add(feature)
+        return self._known(feature, watcher)
+
+    def _known(self, feature: str, watcher: Watcher) -> Live:
         live = watcher.current(feature)
         if live is None:
             state = watcher.state(feature)
@@ -98,6 +109,18 @@ class App:
             raise ReleaseNotFoundError(
                 f"nothing is live for {feature}: make a release of it, bench.releases.create({feature!r}, …, reason=…)."
             )
+        return live
+
+    async def seen(self, feature: str, sequence: int) -> Live:
+        """What is live, once this application has seen the change of that number; raises as `ready`, and StoreError if it has not
+        in ten seconds. For who changes and calls in one breath: others see it within milliseconds."""
+        ends = self._clock() + _SEEN_WITHIN
+        while (live := await self.ready(feature)).sequence < sequence:
+            if self._clock() > ends:
+                raise StoreError(
+                    f"this application does not see change {sequence} of {feature}, made {_SEEN_WITHIN:g} s ago."
+                )
+            await asyncio.sleep(0.001)
         return live
 
     def state(self, feature: str) -> WatchState:
@@ -112,7 +135,7 @@ class App:
         running = self._parsed.of(feature, live.experiment, live.release.number)
         if running is None:
             return live.release, Assignment(live.release.number)
-        given = assign(running, user or None)
+        given = assign(running, user)
         return live.releases[given.release], given
 
     # -- calling --------------------------------------------------------------------------------------------------
@@ -225,7 +248,9 @@ class App:
                     f"there is no call {call_id!r} in the log of this machine ({self._log.folder}). Feedback finds a call by the "
                     "log that it was written to: share one WORKBENCH_HOME, or say whose call it was: feature=…, user=…"
                 )
-            self._watch(feature).wait(feature)
+            watcher = self._watch(feature)
+            watcher.wait(feature)
+            self._known(feature, watcher)
             made = _Made(feature, self.choose(feature, user)[1], user, None)
         given = made.given
         self._log.add_feedback(
@@ -285,8 +310,12 @@ class App:
             raise InputError(
                 f"user = {user!r} must be a text, equal for the same user everywhere, such as an account's id."
             )
+        if tenant is not None and not isinstance(tenant, str):
+            raise InputError(
+                f"tenant = {tenant!r} must be a text, such as a customer's id: budgets and figures go by it."
+            )
         release, given = self.choose(feature, user)
-        self.counters.exposed(feature, given, user or None)
+        self.counters.exposed(feature, given, user)
         ask = Ask(release, given, user or None, tenant, values, timeout, self._clock())
         try:
             return ask, ask.first()

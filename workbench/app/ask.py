@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from workbench.cache.lookup import Meaning
+from workbench.calls.context import context_of
+from workbench.calls.spans import about
 from workbench.client import RETRIES, new_call_id
 from workbench.errors import BadRequestError, CallError, InputError, StoppedError
 from workbench.online.assignment import Assignment
@@ -100,7 +102,7 @@ class Ask:
         self.rows.append(
             Call(
                 new_call_id(), at, self._model, kind, params=self._params.to_mapping(), error=type(error).__name__,
-                error_message=said, **self.fields(),
+                error_message=said, **about(self.fields()),
             )
         )  # fmt: skip
 
@@ -112,7 +114,7 @@ class Ask:
             "prompt_digest": release.prompt.digest, "user": self.user, "tenant": self.tenant, "arm": given.arm,
             "experiment": given.experiment, "exposure": given.why, "counted": given.counted,
             "fallback": "model" if self._on_fallback else None,
-            "instead_of": self.rows[0].call_id if self._on_fallback else None,
+            "instead_of": self.rows[0].call_id if self._on_fallback else None, "context": context_of(self.values),
         }  # fmt: skip
 
     def _way(self, retries: int) -> Way:

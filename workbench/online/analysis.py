@@ -18,6 +18,8 @@ the theorem. It does no harm: values of one user are alike, so for two times the
 Brownian motion is at these intrinsic times, and by Slepian's lemma (1962, Bell System Technical Journal 41, 463) the more
 correlated of two Gaussian processes crosses a boundary no more often. benchmarks/online.py holds all of it against simulations.
 
+A rate with few events so far has wider bounds too (`rare`); what has not varied yet, and is no rate, has none.
+
 The sample-ratio test is Lindon and Malek (2022, Anytime-Valid Inference for Multinomial Count Data, NeurIPS; arXiv:2011.03567):
 the likelihood of the counts under a Dirichlet mixture by that under the intended ratio is a martingale from 1, which exceeds
 1 / level with a probability of at most `level`, ever (Ville). This one is exact.
@@ -33,8 +35,9 @@ import numpy.typing as npt
 from scipy.special import gammaln
 
 from workbench.online.picture import Moments
+from workbench.online.rare import few, is_rate, rate_bounds, still
 
-__all__ = ["Bound", "bounds", "compared", "p_value", "per_user", "sample_ratio", "single", "width"]
+__all__ = ["Bound", "bounds", "careful", "compared", "p_value", "per_user", "sample_ratio", "single", "width"]
 
 Array = npt.NDArray[np.float64]
 
@@ -98,6 +101,30 @@ def compared(treatment: Moments, control: Moments, weight: float = 1.0) -> Bound
         users = treatment.n * control.n / (treatment.n + control.n)
         time = _time(variance * np.square(calls), values, users)
         return Bound(after - weight * before, np.sqrt(variance), time)
+
+
+def careful(
+    treatment: Moments, control: Moments | None, weight: float, alpha: float, start: float, *, rate: bool
+) -> tuple[Any, Any]:
+    """`bounds` of `compared`, or without a control of `single`, as far as they can be relied on.
+
+    rate: values are 0 or 1 if all so far were. Then bounds are widened where few events, or few others, have been seen. Of
+    anything else they are infinite where the users of an arm do not differ at all.
+    """
+    found = single(treatment) if control is None else compared(treatment, control, weight)
+    low, high = bounds(found, alpha, start)
+    arms = [treatment] if control is None else [treatment, control]
+    rates = [is_rate(arm) if rate else np.zeros_like(arm.s, dtype=bool) for arm in arms]
+    if np.any(rare := np.any([few(arm) & binary for arm, binary in zip(arms, rates, strict=True)], axis=0)):
+        each = alpha / len(arms)
+        below, above = rate_bounds(treatment, single(treatment).se, each)
+        if control is not None:
+            least, most = rate_bounds(control, single(control).se, each)
+            below, above = below - weight * most, above - weight * least
+        rare = rare & np.all(rates, axis=0)
+        low, high = np.where(rare, np.minimum(low, below), low), np.where(rare, np.maximum(high, above), high)
+    unknown = np.any([still(arm) & ~binary for arm, binary in zip(arms, rates, strict=True)], axis=0)
+    return np.where(unknown, -np.inf, low), np.where(unknown, np.inf, high)
 
 
 def sample_ratio(stages: Mapping[str, Mapping[str, Any]]) -> Any:

@@ -4,7 +4,7 @@ The algorithm, version 1 (docs/experiments.md has it with test vectors):
 
 1. bucket(salt, unit) = the first 13 hex digits (52 bits) of SHA-256 over the UTF-8 bytes of salt + ":" + unit, as an integer. A
    salt holds no colon. A lone surrogate in the unit counts as U+FFFD. There is no other normalisation: "Ann" is not "ann".
-2. A disabled experiment, and a call without a user, give the control's release; nothing is counted.
+2. A disabled experiment, and a call without a user (none, or an empty text), give the control's release; nothing is counted.
 3. A user among the overrides gets the arm named there; not counted, since testers are no sample.
 4. With an exclusion group: the user is in the experiment only if start <= bucket("group/" + group, user) < end, where start and
    end are floor(x * 2**52) of the group's slice. Else the control's release, not counted.
@@ -175,8 +175,13 @@ class Experiment:
                 f"salt = {self.salt!r} must hold no colon: it stands between salt and user where they are hashed."
             )
         arms, names = self.treatments, [arm.name for arm in self.treatments]
-        for name in names:
-            check_name(name, "arm")
+        for item in arms:
+            check_name(item.name, "arm")
+            if item.stopped is not None and not isinstance(item.stopped, Mapping):
+                raise InputError(
+                    f"stopped = {item.stopped!r} of arm {item.name!r} must be None, or tell when, by whom and why: "
+                    "Experiment.stopped does so."
+                )
         if not arms or len({CONTROL, *names}) <= len(names):
             raise InputError(f"treatments {names!r}: name at least one, each once, and none of them {CONTROL!r}.")
         for what, number in self.arms.items():
@@ -252,11 +257,11 @@ class Parsed:
 
 
 def assign(experiment: Experiment, user: str | None) -> Assignment:
-    """What a user gets; see the module for the exact rule. None: nobody knows who it is."""
+    """What a user gets; see the module for the exact rule. None or an empty text: nobody knows who it is."""
     rest = experiment._rest
     if not experiment.enabled:
         return rest["off"]
-    if user is None:
+    if not user:
         return rest["anonymous"]
     if experiment.overrides and (arm := experiment.overrides.get(user)) is not None:
         return Assignment(experiment.arms[arm], arm, experiment.key, why="override")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench import tables
-from workbench.online.analysis import Bound, bounds, compared, p_value, per_user, sample_ratio, single
+from workbench.online.analysis import Bound, bounds, careful, compared, p_value, per_user, sample_ratio, single
 from workbench.online.assignment import CONTROL, Experiment
 from workbench.online.picture import Moments, Study
 from workbench.online.rules import BUILT_IN, COST, ERRORS, SLOW, Guardrail, Rules
@@ -33,7 +33,8 @@ class Check:
     kind: against the control ("margin"), or by itself ("limit"). state: "failed" if it is worse than allowed, "held" if it is
     not, each for sure; "unclear"; "too few" users. value, control: the arm's mean and the control's. loss: by how much it is
     worse (than the control, or what is allowed of it; by itself, than 0), allowed: by how much it may be; low, high: bounds of
-    the loss, each wrong with probability alpha, ever. p_value: the smallest alpha at which it fails. users: in the smaller arm.
+    the loss, each wrong with probability alpha, ever; high is None while nothing has varied. p_value: the smallest alpha at which
+    it fails. users: in the smaller arm.
     """
 
     metric: str
@@ -102,7 +103,7 @@ def _against_control(rail: Guardrail, arm: str, after: Moments, before: Moments,
     if not rail.relative and rail.metric in (ERRORS, SLOW):
         more = f"{100 * margin:g} points"
     beyond = f"the control's by more than {more}"
-    return _check(rail, arm, "margin", bound, sign, allowed, users, rules, alpha, after, before, beyond)
+    return _check(rail, arm, "margin", bound, sign, allowed, users, rules, alpha, after, before, beyond, weight)
 
 
 def _by_itself(rail: Guardrail, arm: str, moments: Moments, rules: Rules, alpha: float) -> Check:
@@ -128,7 +129,7 @@ def _by_itself(rail: Guardrail, arm: str, moments: Moments, rules: Rules, alpha:
 
 def _check(
     rail: Guardrail, arm: str, kind: Literal["margin", "limit"], bound: Bound | None, sign: float, allowed: float, users: int,
-    rules: Rules, alpha: float, after: Moments, before: Moments | None, beyond: str,
+    rules: Rules, alpha: float, after: Moments, before: Moments | None, beyond: str, weight: float = 1.0,
 ) -> Check:  # fmt: skip
     value, control = _mean(after), _mean(before)
     if bound is None:
@@ -138,13 +139,17 @@ def _check(
         )
     turned = Bound(sign * bound.estimate, bound.se, bound.time)
     start = rules.fewest / (2 if kind == "margin" else 1)
-    low, high = map(float, bounds(turned, alpha, start))
+    low = float(bounds(turned, alpha, start)[0])
+    least, most = careful(after, before, weight, alpha, start, rate=rail.metric != COST)
+    high = float(most if sign > 0 else -least)
     state: Literal["failed", "held", "unclear"] = (
         "failed" if low > allowed else "held" if high <= allowed else "unclear"
     )
     p = float(p_value(turned, allowed, start))
     says = {"failed": "worse than", "held": "not worse than", "unclear": "may be worse than"}[state]
     shown = _show(rail, value) + (f" ({_show(rail, control)} in the control)" if before is not None else "")
+    if state == "unclear" and math.isinf(high):
+        says = "has not varied yet, and may be worse than"
     sentence = (
         f"{_name(rail)} of {arm} {shown}: {says} {beyond}; {users:,} users, p = {p:.2g} (fails below {alpha:.2g})"
     )
@@ -157,7 +162,7 @@ def _check(
         control,
         float(turned.estimate),
         low,
-        high,
+        high if math.isfinite(high) else None,
         allowed,
         p,
         alpha,
@@ -202,7 +207,8 @@ def _show(rail: Guardrail, value: float | None) -> str:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A metric of a treatment against the control. difference: treatment minus control, with an interval that holds at all times
-    together; None below the least number of users. says: "higher", "lower", "undecided" or "too few"."""
+    together; None below the least number of users, and where the users of an arm do not differ yet. says: "higher", "lower",
+    "undecided" or "too few"."""
 
     metric: str
     arm: str
@@ -270,7 +276,7 @@ class Analysis:
             )
         if self.trusted:
             said += [
-                f"{row.metric} is {row.says} in {row.arm}" if row.difference else f"{row.arm} has too few users"
+                f"{row.arm} has too few users" if row.says == "too few" else f"{row.metric} is {row.says} in {row.arm}"
                 for row in self.outcomes
                 if row.metric == self.primary
             ]
@@ -331,7 +337,9 @@ def _outcome(metric: str, arm: str, after: Moments, before: Moments, level: floa
     values = _mean(after), _mean(before)
     if min(users, others) < fewest:
         return Outcome(metric, arm, *values, None, users, others, "too few")
-    bound = compared(after, before)
-    low, high = map(float, bounds(bound, (1 - level) / 2, fewest / 2))
+    rate = metric != COST and not metric.endswith(_PER_USER)
+    low, high = map(float, careful(after, before, 1.0, (1 - level) / 2, fewest / 2, rate=rate))
     says: Literal["higher", "lower", "undecided"] = "higher" if low > 0 else "lower" if high < 0 else "undecided"
-    return Outcome(metric, arm, *values, Interval(float(bound.estimate), low, high, level), users, others, says)
+    estimate = float(compared(after, before).estimate)
+    found = Interval(estimate, low, high, level) if math.isfinite(low) else None
+    return Outcome(metric, arm, *values, found, users, others, says)

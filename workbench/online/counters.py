@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import hashlib
 import math
-import os
 import secrets
 import threading
 import time
@@ -21,12 +20,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import InputError, StoreError
+from workbench.errors import InputError, StoreError, short_repr
 from workbench.online.assignment import CONTROL, Assignment
 from workbench.online.keys import ADD, key
 from workbench.online.pending import Batch, Pending
 from workbench.online.rules import BUILT_IN, COST, ERRORS, SLOW, Rules, slow_key
 from workbench.records import check_name
+from workbench.running.forking import begin_anew
 
 if TYPE_CHECKING:
     from workbench.stores.keyvalue import KeyValue
@@ -65,13 +65,15 @@ class Counters:
         self._rules: dict[str, tuple[str, Rules | None]] = {}
         self._begin()
         me = weakref.ref(self)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=lambda: _call(me, "_begin"))
-        self._at_exit = lambda: _call(me, "close")
+        begin_anew(self)
+        self._at_exit = lambda: _close(me)
         atexit.register(self._at_exit)
 
+    def after_fork(self) -> None:
+        """Empty, and with a name of our own: the parent sends its counts."""
+        self._begin()
+
     def _begin(self) -> None:
-        """Empty, and with a name of our own; a process that was forked off has its parent's counts, and not its thread."""
         self._writer, self._number = secrets.token_hex(8), 0
         self._lock, self._sending = threading.Lock(), threading.Lock()
         self._wake, self._closing = threading.Event(), threading.Event()
@@ -82,7 +84,7 @@ class Counters:
 
     def exposed(self, feature: str, assignment: Assignment, user: str | None) -> None:
         """A user is about to get what was assigned: to be said before the call, so that one that never ends is counted too."""
-        if assignment.counted and user is not None and assignment.experiment and assignment.arm:
+        if assignment.counted and user and assignment.experiment and assignment.arm:
             with self._lock:
                 self._of(feature).expose(assignment.experiment, assignment.arm, assignment.stage, user)
 
@@ -109,7 +111,7 @@ class Counters:
         with self._lock:
             pending = self._of(feature)
             pending.call(f"{assignment.release}|{label}", int(self._clock() // 60), error, latency, cost)
-            if user is None:
+            if not user:
                 return
             for study, arm in _studies(assignment, label, rules):
                 for metric, value in values:
@@ -118,7 +120,7 @@ class Counters:
     def outcome(self, feature: str, assignment: Assignment, user: str | None, name: str, value: float) -> None:
         """What became of a call, a score for instance. InputError as in `check_outcome`."""
         check_outcome(name, value)
-        if user is None:
+        if not user:
             return
         rules = self._rules.get(feature, ("", None))[1]
         with self._lock:
@@ -222,14 +224,18 @@ def check_outcome(name: str, value: float) -> None:
     check_name(name, "outcome")
     if name in BUILT_IN or name.startswith(f"{SLOW}-"):
         raise InputError(f"outcome {name!r} is counted by itself: choose another name.")
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"outcome {name!r} = {value!r} must be a number.")
+    try:
+        known = isinstance(value, (int, float)) and math.isfinite(value)
+    except OverflowError:  # an int of over 300 digits
+        known = False
+    if not known:
+        raise InputError(f"outcome {name!r} = {short_repr(value)} must be a number.")
 
 
-def _call(me: weakref.ref[Counters], method: str) -> None:
+def _close(me: weakref.ref[Counters]) -> None:
     found = me()
     if found is not None:
-        getattr(found, method)()
+        found.close()
 
 
 def _studies(assignment: Assignment, label: str, rules: Rules | None) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from workbench.online.rules import Guardrail, Rules
 from workbench.online.state import ExperimentState, Status
 from workbench.records import Release
 from workbench.releases import Live, Releases
+from workbench.releases.history import check_reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +100,11 @@ class Experiments:
         """Serve the treatments to more users; who has one keeps it. shrink: allow a smaller share, which takes the treatment away
         from users who have had it."""
         live, experiment = self._running(feature)
+        if all(arm.stopped is not None for arm in experiment.treatments):
+            raise InputError(
+                f"every treatment of {experiment.key} was stopped, for good, so that a share is served to nobody. End it with "
+                f'bench.experiments.stop("{feature}", reason="…"), and start another.'
+            )
         made = experiment.ramped(share)
         if share < experiment.share and not shrink:
             raise InputError(
@@ -120,8 +126,11 @@ class Experiments:
         return self.get(feature)
 
     def kill(self, feature: str, *, reason: str, by: str | None = None) -> ExperimentState:
-        """The kill switch: everybody, testers too, gets the control at once. `resume` takes it back."""
+        """The kill switch: everybody, testers too, gets the control at once. `resume` takes it back. What is killed stays so."""
         live, experiment = self._running(feature)
+        if not experiment.enabled:
+            check_reason(reason)
+            return self.get(feature)
         return self._put(live, replace(experiment, enabled=False), "stop", reason, by)
 
     def resume(self, feature: str, *, reason: str, by: str | None = None) -> ExperimentState:

@@ -334,6 +334,10 @@ class Guard:
             if failed and _usable(study, notes):
                 arms = dict.fromkeys(check.arm for check in failed)
                 actions += [_action("stop", arm, [check for check in failed if check.arm == arm]) for arm in arms]
+        if experiment is None and not rules.limits:
+            notes.append(
+                "its guardrails are margins, which compare a treatment with the control, and no experiment runs"
+            )
         look = Evaluation(feature, at, number, name, tuple(checks), tuple(actions), ratio_p, tuple(notes))
         return look, live, experiment
 

@@ -1,7 +1,7 @@
 """Releases: what a feature of an application uses now, what it used before, and how to go back."""
 
 from workbench.releases.check import ReleaseCheck, check_model
-from workbench.releases.diff import ReleaseDiff, RollbackPlan
+from workbench.releases.diff import ReleaseDiff, ReleasePlan, RollbackPlan
 from workbench.releases.document import Live
 from workbench.releases.history import Event, History, Standing
 from workbench.releases.store import Releases
@@ -13,6 +13,7 @@ __all__ = [
     "Live",
     "ReleaseCheck",
     "ReleaseDiff",
+    "ReleasePlan",
     "Releases",
     "RollbackPlan",
     "Standing",

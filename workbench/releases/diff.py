@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import html
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from workbench.releases.history import moment
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ReleaseDiff", "RollbackPlan"]
+__all__ = ["ReleaseDiff", "ReleasePlan", "RollbackPlan"]
 
 _CONTEXT = 3
 _COLOURS = {"+": "rgba(46,160,67,.2)", "-": "rgba(248,81,73,.2)"}
@@ -81,13 +80,51 @@ class ReleaseDiff:
 
         caption = f"{self.before.label}  →  {self.after.label}"
         if not self:
-            return f"<p>{html.escape(caption)}: they answer the same.</p>"
+            return f"<p>{tables.html_text(caption)}: they answer the same.</p>"
         lines = "".join(
-            f'<div style="background:{_COLOURS.get(line[:1], "transparent")}">{html.escape(tables.clean_text(line))}</div>'
+            f'<div style="background:{_COLOURS.get(line[:1], "transparent")}">{tables.html_text(line)}</div>'
             for line in self.text
         )
         prompt = f'<pre style="white-space:pre-wrap">{lines}</pre>' if lines else ""
         return tables.to_html(self.frame(), caption=caption) + prompt
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePlan:
+    """What a new release would do; nothing is changed yet. sequence: what it was made from; once that has changed, it is stale.
+    current: None for the first release of a feature. target: under the number that it would have; not kept anywhere."""
+
+    feature: str
+    sequence: int
+    current: Release | None
+    target: Release
+    experiment: str | None = None
+
+    @property
+    def diff(self) -> ReleaseDiff | None:
+        """From what is live to what would be."""
+        return None if self.current is None else ReleaseDiff(self.current, self.target)
+
+    @property
+    def sentence(self) -> str:
+        """What it would do."""
+        instead = f", in place of release {self.current.number}" if self.current is not None else ""
+        new = self.target
+        return (
+            f"Release {new.number} of {self.feature}: {new.prompt.ref} · {new.model}{instead}.{_ends(self.experiment)}"
+        )
+
+    def __str__(self) -> str:
+        from workbench import tables
+
+        return "\n".join([tables.clean_text(self.sentence)] + ([] if self.diff is None else [str(self.diff)]))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from workbench.tables import html_text
+
+        return f"<p>{html_text(self.sentence)}</p>{'' if self.diff is None else self.diff._repr_html_()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +146,10 @@ class RollbackPlan:
     def sentence(self) -> str:
         """What it would do."""
         target = self.target
-        ends = f" The experiment {self.experiment} would end." if self.experiment else ""
         why = f", {target.reason!r}" if target.reason else ""
         return (
             f"Rollback of {self.feature} from release {self.current.number} to {target.number} "
-            f"({moment(target.created_at)} by {target.by}{why}).{ends}"
+            f"({moment(target.created_at)} by {target.by}{why}).{_ends(self.experiment)}"
         )
 
     def __str__(self) -> str:
@@ -124,7 +160,13 @@ class RollbackPlan:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self.sentence)}</p>{self.diff._repr_html_()}"
+        from workbench.tables import html_text
+
+        return f"<p>{html_text(self.sentence)}</p>{self.diff._repr_html_()}"
+
+
+def _ends(experiment: str | None) -> str:
+    return f" The experiment {experiment} would end." if experiment else ""
 
 
 def _fields(release: Release) -> dict[str, str]:

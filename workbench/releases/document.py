@@ -12,7 +12,7 @@ import orjson
 from workbench.errors import InputError
 from workbench.records import Release
 
-__all__ = ["Live", "arms_of", "decode", "encode"]
+__all__ = ["Live", "arms_of", "decode", "encode", "name_of"]
 
 _VERSION = 1
 
@@ -41,6 +41,11 @@ def arms_of(experiment: Mapping[str, Any]) -> list[int]:
         return sorted({experiment["control"], *(arm["release"] for arm in experiment["treatments"])})
     except (KeyError, TypeError) as error:
         raise InputError(f"this is no experiment: {error!r}. Write it with Experiment.to_mapping.") from None
+
+
+def name_of(experiment: Mapping[str, Any] | None) -> str | None:
+    """What an experiment is called; None where none runs."""
+    return None if experiment is None else str(experiment.get("name") or "without a name")
 
 
 def encode(live: Live) -> bytes:

@@ -14,7 +14,7 @@ from workbench.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Event", "EventKind", "History", "Standing", "State", "moment"]
+__all__ = ["Event", "EventKind", "History", "Standing", "State", "check_reason", "moment"]
 
 EventKind = Literal["release", "candidate", "rollback", "experiment", "ramp", "stop", "guard"]
 State = Literal["active", "candidate", "rolled back", "replaced"]
@@ -75,11 +75,12 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What became of a release. active: live now. candidate: never live. rolled back: it was live, and one before it was taken
-    again. replaced: a newer one came after it."""
+    again. replaced: a newer one came after it. model: that it answers with."""
 
     feature: str
     number: int
     state: State
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,15 @@ def _told(experiment: Mapping[str, Any]) -> str:
     if len(stopped) < len(arms) and isinstance(share, (int, float)):
         said += f", {format_share(share)}" + " each" * (len(arms) > 1)
     return said + (f"; {', '.join(stopped)} stopped" if stopped else "")
+
+
+def check_reason(reason: str) -> str:
+    """The reason of a change as its history shows it. InputError for none."""
+    if not isinstance(reason, str) or not reason.strip():
+        raise InputError(
+            'a change of what is live needs a reason, which its history shows: reason="…" (in a shell: --reason "…").'
+        )
+    return reason.strip()
 
 
 def moment(at: float) -> str:

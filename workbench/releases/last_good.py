@@ -1,7 +1,7 @@
 """What was live when the store last answered, on disk: what an application begins with while the store is away.
 
 HOME/releases/FEATURE.json is two lines: {"format": 1, "sha256": of the second line, "confirmed_at": Unix seconds}, then the
-document.
+document. HOME/releases/copies/FEATURE.json is the same again, for a start without the store and with a damaged file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workbench.errors import InputError
 from workbench.records import check_name
 from workbench.releases.document import Live, decode
 
-__all__ = ["file_of", "read", "write"]
+__all__ = ["copy_of", "file_of", "read", "write"]
 
 _FORMAT = 1
 
@@ -28,9 +28,26 @@ def file_of(folder: Path, feature: str) -> Path:
     return folder / f"{check_name(feature, 'feature')}.json"
 
 
-def read(folder: Path, feature: str) -> tuple[Live, float] | None:
-    """What was live, and when that was confirmed (Unix seconds); None without a file. InputError for one that is not whole."""
-    path = file_of(folder, feature)
+def copy_of(folder: Path, feature: str) -> Path:
+    """Where it is kept once more."""
+    return file_of(folder / "copies", feature)
+
+
+def read(folder: Path, feature: str) -> tuple[tuple[Live, float] | None, str | None]:
+    """What was live and when that was confirmed (Unix seconds), None if that is not known here; and what is wrong with a file."""
+    faults = []
+    for path in (file_of(folder, feature), copy_of(folder, feature)):
+        try:
+            found = _read(path, feature)
+        except InputError as error:
+            faults.append(str(error))
+            continue
+        if found is not None:
+            return found, f"{faults[0]} Its copy is used." if faults else None
+    return None, " ".join(faults) or None
+
+
+def _read(path: Path, feature: str) -> tuple[Live, float] | None:
     try:
         head, _, document = path.read_bytes().partition(b"\n")
     except FileNotFoundError:
@@ -44,22 +61,29 @@ def read(folder: Path, feature: str) -> tuple[Live, float] | None:
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         whole = False
     if not whole:
-        raise InputError(f"{path} is damaged, and is not used. It is written anew when the store answers.")
+        raise InputError(f"{path} is damaged: it is written anew when the store answers.")
     return decode(document, feature), confirmed_at
 
 
 def write(folder: Path, feature: str, document: bytes, confirmed_at: float) -> None:
-    """Replace the file in one step, on the disk when this returns. Raises OSError."""
+    """Replace the file, then its copy, each in one step, on the disk when this returns. Raises OSError."""
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError), (folder / ".gitignore").open("x") as file:
             file.write("*\n")
     head = {"format": _FORMAT, "sha256": hashlib.sha256(document).hexdigest(), "confirmed_at": confirmed_at}
-    path = file_of(folder, feature)
+    whole = orjson.dumps(head) + b"\n" + document
+    _replace(file_of(folder, feature), whole)
+    copy = copy_of(folder, feature)
+    copy.parent.mkdir(exist_ok=True)
+    _replace(copy, whole)
+
+
+def _replace(path: Path, whole: bytes) -> None:
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
-            file.write(orjson.dumps(head) + b"\n" + document)
+            file.write(whole)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

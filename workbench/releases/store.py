@@ -14,9 +14,9 @@ from weakref import WeakSet
 from workbench.errors import CallError, InputError, ReleaseNotFoundError, StalePlanError, StoreError
 from workbench.records import Fallback, ModelInfo, Prompt, Release, Variant, check_name
 from workbench.releases.commit import commit, reaching
-from workbench.releases.diff import ReleaseDiff, RollbackPlan
-from workbench.releases.document import Live, arms_of, decode
-from workbench.releases.history import Event, EventKind, History, Standing
+from workbench.releases.diff import ReleaseDiff, ReleasePlan, RollbackPlan
+from workbench.releases.document import Live, arms_of, decode, name_of
+from workbench.releases.history import Event, EventKind, History, Standing, check_reason
 from workbench.releases.keys import FEATURES, Keys
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Releases"]
 
 _PATIENCE = 10.0  # seconds to find a moment between other writers
+_UNCHANGED = "nothing was changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +120,10 @@ class Releases:
         """What became of each release that holds this prompt, in all features; empty if it was never released."""
         found = []
         for feature in self.features():
-            numbers = [item.number for item in self.list(feature) if item.prompt_digest == prompt_digest]
-            if numbers:
+            mine = [item for item in self.list(feature) if item.prompt_digest == prompt_digest]
+            if mine:
                 states = self.history(feature).standings
-                found += [Standing(feature, number, states.get(number, "candidate")) for number in numbers]
+                found += [Standing(feature, r.number, states.get(r.number, "candidate"), r.model) for r in mine]
         return tuple(found)
 
     def who(self, by: str | None = None) -> str:
@@ -151,7 +152,7 @@ class Releases:
         expect_sequence: StalePlanError if the feature has changed since. A running experiment ends when something goes live.
         """
         draft = self._draft(feature, what, fallback, model_digest)
-        made = replace(draft, reason=_reason(reason), by=self.who(by), evidence=evidence, created_at=self._clock())
+        made = replace(draft, reason=check_reason(reason), by=self.who(by), evidence=evidence, created_at=self._clock())
 
         def step(seen: _Seen) -> _Change:
             new = replace(made, number=max(seen.numbers, default=0) + 1)
@@ -180,13 +181,22 @@ class Releases:
         """Make a release live that exists already, such as a candidate. A running experiment ends."""
         return self._move(feature, number, "release", reason, by, evidence, expect_sequence)
 
+    def plan_release(
+        self, feature: str, what: Variant | Release | None, *, fallback: Fallback | None = None
+    ) -> ReleasePlan:
+        """What `create` would change. Nothing is changed yet: give `plan.target` to it, and `expect_sequence=plan.sequence`."""
+        seen = self._look(feature)
+        target = replace(self._draft(feature, what, fallback, None), number=max(seen.numbers, default=0) + 1)
+        current, experiment = (None, None) if seen.live is None else (seen.live.release, seen.live.experiment)
+        return ReleasePlan(feature, seen.sequence, current, target, name_of(experiment))
+
     def plan_rollback(self, feature: str, to: Literal["previous"] | int = "previous") -> RollbackPlan:
         """What a rollback would change. Nothing is changed yet: give the plan to `rollback`."""
-        seen = self._look(feature)
+        seen = self._look(feature, _UNCHANGED)
         if seen.live is None:
             raise self._nothing_live(feature)
         target = self.get(feature, self._target(feature, to, seen.live))
-        return RollbackPlan(feature, seen.sequence, seen.live.release, target, _name(seen.live.experiment))
+        return RollbackPlan(feature, seen.sequence, seen.live.release, target, name_of(seen.live.experiment))
 
     def rollback(
         self,
@@ -202,8 +212,9 @@ class Releases:
     ) -> Release:
         """Make an earlier release live again, whole; the release that is live afterwards. A running experiment ends.
 
-        to: a number, or "previous": the release that the live one came after. plan: StalePlanError if the feature has changed
-        since it was made. kind: "guard" where a guardrail did it.
+        to: a number, or "previous": the release that the live one came after; StalePlanError if another goes live meanwhile, so
+        that two who undo the same release go back one step. plan: StalePlanError if the feature has changed since it was made.
+        kind: "guard" where a guardrail did it.
         """
         if plan is not None:
             if plan.feature != feature:
@@ -234,7 +245,7 @@ class Releases:
                 raise self._nothing_live(feature)
             return _Change(kind, seen.live.release, experiment, evidence=evidence)
 
-        self._change(feature, step, reason=_reason(reason), by=self.who(by), expect=expect_sequence)
+        self._change(feature, step, reason=check_reason(reason), by=self.who(by), expect=expect_sequence)
         return self.must_be_live(feature)
 
     def watch(self, *features: str) -> Watcher:
@@ -255,9 +266,9 @@ class Releases:
 
     # -- how ------------------------------------------------------------------------------------------------------
 
-    def _look(self, feature: str) -> _Seen:
+    def _look(self, feature: str, then: str = "") -> _Seen:
         keys = Keys.of(feature)
-        with reaching(self._kv):
+        with reaching(self._kv, then):
             pipe = self._kv.sync().pipeline(transaction=False)
             # the sequence is read first: whatever changes after it makes the change fail that begins from here
             pipe.hmget(keys.live, "sequence", "document")
@@ -287,7 +298,7 @@ class Releases:
         """Compare and set: what `step` makes of what is there, made again if somebody else was faster."""
         ends = time.monotonic() + _PATIENCE
         for attempt in range(1, 10_000):
-            seen = self._look(feature)
+            seen = self._look(feature, _UNCHANGED)
             if expect is not None and seen.sequence != expect:
                 now = f"now release {seen.live.release.number} is live" if seen.live else "now nothing is live"
                 raise StalePlanError(
@@ -311,7 +322,7 @@ class Releases:
         found = known | self._get(feature, [arm for arm in wanted if arm not in known])
         releases = {arm: found[arm] for arm in wanted}
         ran, runs = (was.experiment if was is not None else None), change.experiment
-        ended = _name(ran) if ran is not None and _name(runs) != _name(ran) else None
+        ended = name_of(ran) if ran is not None and name_of(runs) != name_of(ran) else None
         event = Event(
             number, id_, at, change.kind, by, reason, release.number,
             None if was is None else was.release.number, None if change.made is None else change.made.number,
@@ -323,12 +334,22 @@ class Releases:
         self, feature: str, to: Literal["previous"] | int, kind: EventKind, reason: str, by: str | None,
         evidence: str | None, expect: int | None,
     ) -> Release:  # fmt: skip
+        meant: int | None = None  # what "previous" is meant of, which is what was live when it was first looked at
+
         def step(seen: _Seen) -> _Change:
+            nonlocal meant
             if seen.live is None:
                 raise self._nothing_live(feature)
+            now = seen.live.release.number
+            meant = now if meant is None else meant
+            if to == "previous" and now != meant:
+                raise StalePlanError(
+                    f"somebody else has changed {feature} at the same time: release {now} is live now, in place of {meant}, "
+                    "which was to be undone. Nothing was done: look at its history, and decide again."
+                )
             return _Change(kind, self.get(feature, self._target(feature, to, seen.live)), evidence=evidence)
 
-        return self._change(feature, step, reason=_reason(reason), by=self.who(by), expect=expect).release
+        return self._change(feature, step, reason=check_reason(reason), by=self.who(by), expect=expect).release
 
     def _target(self, feature: str, to: Literal["previous"] | int, live: Live) -> int:
         now = live.release.number
@@ -380,13 +401,3 @@ class Releases:
         names = self.features()
         near = f" Features with releases: {', '.join(names)}." if names else ""
         return ReleaseNotFoundError(f"nothing is live for {feature}: no release of it was made.{near}")
-
-
-def _reason(reason: str) -> str:
-    if not isinstance(reason, str) or not reason.strip():
-        raise InputError('a change of what is live needs a reason, which its history shows: reason="…".')
-    return reason.strip()
-
-
-def _name(experiment: Mapping[str, Any] | None) -> str | None:
-    return None if experiment is None else str(experiment.get("name") or "without a name")

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from workbench.errors import InputError, StoreError
 from workbench.releases import last_good
 from workbench.releases.document import Live, decode
 from workbench.releases.keys import Keys
+from workbench.running.forking import begin_anew
 
 if TYPE_CHECKING:
     from workbench.stores.keyvalue import KeyValue
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["WatchState", "Watcher"]
 
 _SLICE = 0.25  # seconds after which the thread looks up from waiting for a message
+_SKEW = 10.0  # seconds by which a clock may have been set back before the age of a file is called unknown
 _SILENT = 3.0  # seconds without an answer to a ping after which a connection for messages is given up
 
 
@@ -116,8 +116,9 @@ class Watcher:
         """What is known of a feature, from where, how old, and what is wrong."""
         name = feature if feature is not None else self._only()
         watched = self._watched[name]
+        faults = [said for said in (watched.fault, self._fault) if said]
         return WatchState(
-            name, self._live.get(name), watched.source, self.staleness(name), watched.fault or self._fault,
+            name, self._live.get(name), watched.source, self.staleness(name), " And ".join(faults) or None,
             watched.answered,
         )  # fmt: skip
 
@@ -129,8 +130,13 @@ class Watcher:
         return self.current(name)
 
     async def ready(self, feature: str | None = None, *, timeout: float = 5.0) -> Live | None:
-        """`wait` for code that awaits."""
-        return await asyncio.to_thread(self.wait, feature, timeout=timeout)
+        """`wait` for code that awaits: any number of tasks at once, which a pool of threads would make wait in turn."""
+        name = feature if feature is not None else self._only()
+        ends, pause = self._clock() + timeout, 0.001
+        while not self._watched[name].answered and (left := ends - self._clock()) > 0:
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, 0.02)
+        return self.current(name)
 
     def next(
         self, feature: str | None = None, *, after: Live | None = None, timeout: float | None = None
@@ -155,14 +161,15 @@ class Watcher:
             if feature in self._watched:
                 return
             watched = _Watched()
-            try:
-                found = last_good.read(self._folder, feature)
-            except InputError as error:
-                found, watched.fault = None, str(error)
+            found, watched.fault = last_good.read(self._folder, feature)
             if found is not None:
                 self._live[feature], at = found
                 watched.source = "file"
                 watched.confirmed_at = self._clock() - max(0.0, self._wall() - at)
+                if at > self._wall() + _SKEW:
+                    file = last_good.file_of(self._folder, feature)
+                    late = f"{file} is of this machine's future: its clock was set back, and how old that is cannot be told."
+                    watched.fault = f"{watched.fault} {late}" if watched.fault else late
             self._watched[feature] = watched
 
     def start(self) -> Self:
@@ -173,7 +180,7 @@ class Watcher:
                 target=self._run, args=(self._stop,), name="workbench-releases", daemon=True
             )
             self._thread.start()
-            _running.add(self)
+            begin_anew(self)
         return self
 
     def close(self, timeout: float = 1.0) -> None:
@@ -184,7 +191,11 @@ class Watcher:
         if self._thread is not None:
             self._thread.join(timeout)
         self._thread = None
-        _running.discard(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was told to follow no more."""
+        return self._stop.is_set()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -322,18 +333,9 @@ class Watcher:
                         f"{last_good.file_of(self._folder, name)} cannot be written: {error.strerror or error}"
                     )
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
+        """Follow in a thread of its own, if the parent does."""
+        following = self._thread is not None
         self._changed, self._stop, self._thread = threading.Condition(), threading.Event(), None
-        self.start()
-
-
-_running: weakref.WeakSet[Watcher] = weakref.WeakSet()
-
-
-def _restart() -> None:
-    for watcher in list(_running):
-        watcher._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_restart)
+        if following:
+            self.start()
