@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from workbench.dashboards import timeline_figure
-from workbench.dashboards.timeline import _ALARM, _LETTER, _rows_of
+from workbench.dashboards.timeline import _ALARM
 from workbench.errors import InputError
 from workbench.releases import Event, History
 
@@ -92,19 +93,63 @@ def test_marks_say_what_was_done_and_the_guards_are_apart() -> None:
     assert "triage-api" in figure.layout.title.text
 
 
-def test_no_line_goes_through_words() -> None:
-    """The words of a mark stand above those of all later marks that begin within them."""
-    figure = timeline_figure(TABLE, HISTORY)
+def boxes(figure: Any, width: float = 310) -> list[tuple[float, float, float, float, float]]:
+    """Of each mark, on a plot of so many pixels: its line's place and top, its words' row, beginning and end."""
     first, last = (pd.Timestamp(end) for end in figure.layout.xaxis.range)
-    width = 800 / (last - first).total_seconds()
-    notes = [((pd.Timestamp(n.x) - first).total_seconds() * width, n.y, len(n.text)) for n in figure.layout.annotations]
-    tops = [shape.y1 for shape in figure.layout.shapes]
-    for place, (begins, low, letters) in enumerate(notes):
-        for later in range(place + 1, len(notes)):
-            if notes[later][0] < begins + _LETTER * letters * 0.8:
-                assert tops[later] <= low or notes[later][1] < low
-        assert begins + _LETTER * 0.8 * letters <= 800
-    assert [] == _rows_of([], first, last)
+    found = []
+    for note, shape in zip(figure.layout.annotations, figure.layout.shapes, strict=True):
+        at = (pd.Timestamp(note.x) - first) / (last - first) * width
+        long = 6.0 * len(note.text.replace("<b>", "").replace("</b>", ""))
+        low, high = (at - 3 - long, at - 3) if note.xanchor == "right" else (at + 3, at + 3 + long)
+        found.append((at, shape.y1, note.y, low, high))
+    return found
+
+
+def test_on_a_narrow_screen_words_are_whole_and_free() -> None:
+    """As many as in the drill: all within the figure, none over others, and at most one with a line behind it."""
+    history = History(
+        "triage-api",
+        (
+            event(0, "release", 1, 0),
+            event(6, "experiment", 1, 1, experiment=canary(0.1)),
+            event(12, "ramp", 1, 1, experiment=canary(0.5)),
+            event(24, "release", 2, 1, ended="canary"),
+            event(28, "experiment", 2, 2, experiment=canary(0.1)),
+            event(32, "ramp", 2, 2, experiment=canary(0.4)),
+            event(35, "guard", 2, 2, experiment=canary(0.4, stopped=True)),
+            event(38, "release", 3, 2),
+            event(40, "guard", 2, 3),
+        ),
+    )
+    table = minutes(*((minute, 1, "live", 100, 1) for minute in range(45)))
+    found = boxes(timeline_figure(table, history))
+    behind = 0
+    for place, (at, top, row, low, high) in enumerate(found):
+        assert low > -50
+        assert high < 330
+        for other, (_, _, level, start, end) in enumerate(found):
+            if other != place:
+                assert not (level == row and start < high and low < end)
+                behind += start < at < end and level < top
+    assert behind <= 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_words_never_cover_others(seed: int) -> None:
+    """However close the events are."""
+    rng = random.Random(seed)
+    at = sorted(rng.choices(range(30), k=12))
+    kinds = [rng.choice([("release", {}), ("ramp", {"experiment": canary(0.25)}),
+                         ("guard", {"experiment": canary(0.2, stopped=True)})]) for _ in at]  # fmt: skip
+    history = History(
+        "f", tuple(event(minute, kind, 1, 1, **more) for minute, (kind, more) in zip(at, kinds, strict=True))
+    )
+    table = minutes(*((minute, 1, "live", 100, 1) for minute in range(30)))
+    found = boxes(timeline_figure(table, history))
+    assert len(at) == len(found)
+    for place, (_, _, row, low, high) in enumerate(found):
+        for _, _, level, start, end in found[:place]:
+            assert not (level == row and start < high and low < end)
 
 
 def test_without_data_there_is_a_sentence_and_without_columns_an_error() -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import ipywidgets
 import pytest
 
 from workbench.cache.pairs import Pair
-from workbench.dashboards import tuning_figure, tuning_slider
+from workbench.dashboards import tuning_figure
 from workbench.evaluation.cache_thresholds import THRESHOLDS, CacheTuning
 
 MANY = tuple(Pair(f"right {at}", "r", True, 0.95, "words: x" if at % 4 == 0 else None) for at in range(400))
@@ -72,28 +70,3 @@ def test_another_threshold_can_be_marked() -> None:
     """The one that is asked for; without a proof the word is another."""
     assert "<b>0.90</b>" in words(tuning_figure(TUNING, 0.9))
     assert "<b>possible: 0.81</b>" in words(tuning_figure(CacheTuning(MANY[:50] + TRAPS)))
-
-
-def test_the_slider_moves_figure_numbers_and_false_hits() -> None:
-    """It begins at the proposal; moved to 0.75, all three follow, and a question is never markup."""
-    slider, drawn, told = tuning_slider(TUNING).children
-    assert isinstance(slider, ipywidgets.SelectionSlider)
-    assert 0.81 == slider.value
-    assert "0.81 keeps the budget of 1%: 300 of 420 pairs are served, 0 of them wrongly." in told.value
-    assert "Served wrongly at 0.81: none of these pairs." in told.value
-    assert "proposed: 0.81" in json.dumps(drawn.outputs)
-    slider.value = 0.75
-    assert "0.75 does not keep the budget of 1%: 320 of 420 pairs are served, 20 of them wrongly." in told.value
-    for shown in ("4.76%", "76%", "93.8%", "&lt;b&gt;trap 19&lt;/b&gt;"):
-        assert shown in told.value
-    assert "<b>trap" not in told.value
-    assert "proposed" not in json.dumps(drawn.outputs)
-    assert "0.75</b>" in json.dumps(drawn.outputs)
-
-
-def test_the_slider_shows_what_is_known_where_nothing_is_served() -> None:
-    """No precision at 1.00; what pairs cannot prove is said."""
-    slider, _, told = tuning_slider(CacheTuning(MANY[:50], thresholds=(0.9, 1.0))).children
-    assert "0.90 may keep the budget of 1%, which these pairs cannot prove: 37 of 50" in told.value
-    slider.value = 1.0
-    assert "precision" not in told.value

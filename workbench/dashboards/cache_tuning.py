@@ -1,22 +1,19 @@
-"""What each threshold of the semantic cache would do: hit rate, precision and false-hit rate, drawn and to be tried by hand."""
+"""What each threshold of the semantic cache would do: hit rate, precision and false-hit rate, drawn."""
 
 from __future__ import annotations
 
-import html
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workbench.dashboards.drawing import FAINT, GREY, blank, style
-from workbench.tables import format_share, to_html
+from workbench.tables import format_share
 
 if TYPE_CHECKING:
-    import ipywidgets
     import pandas as pd
     import plotly.graph_objects as go
 
     from workbench.evaluation.cache_tuning import CacheTuning
 
-__all__ = ["tuning_figure", "tuning_slider"]
+__all__ = ["tuning_figure"]
 
 _PLOT, _BELOW = 470, 86  # pixels
 _MEASURES = (("hit_rate", "hit rate", ""), ("precision", "precision", ""), ("false_hit_rate", "false-hit rate", "2"))
@@ -53,55 +50,6 @@ def tuning_figure(tuning: CacheTuning, threshold: float | None = None) -> go.Fig
     _axes(figure, tuning, table)
     _marks(figure, tuning, chosen)
     return figure
-
-
-def tuning_slider(tuning: CacheTuning) -> ipywidgets.VBox:
-    """The figure with a slider for the threshold; the numbers and the false hits follow it. For a live kernel."""
-    import ipywidgets
-
-    slider = ipywidgets.SelectionSlider(
-        options=[(tuning.written(threshold), threshold) for threshold in tuning.thresholds], value=tuning.shown,
-        description="threshold", continuous_update=False, layout={"width": "min(100%, 640px)"},
-    )  # fmt: skip
-    drawn, told = ipywidgets.Output(), ipywidgets.HTML()
-
-    def show(_: object = None) -> None:
-        drawn.outputs = (_displayed(tuning_figure(tuning, slider.value)),)
-        told.value = _told(tuning, slider.value)
-
-    slider.observe(show, names="value")
-    show()
-    return ipywidgets.VBox([slider, drawn, told])
-
-
-def _displayed(figure: go.Figure) -> dict[str, Any]:
-    """A figure as an output of a cell, which an Output widget shows wherever its slider is moved."""
-    data = {"application/vnd.plotly.v1+json": json.loads(figure.to_json())}
-    return {"output_type": "display_data", "data": data, "metadata": {}}
-
-
-def _told(tuning: CacheTuning, threshold: float) -> str:
-    """The numbers at a threshold, whether they keep the budget, and the false hits."""
-    import pandas as pd
-
-    point = tuning.at(threshold)
-    found = ((title, getattr(point, name)) for name, title, _ in reversed(_MEASURES))
-    numbers = pd.DataFrame([
-        {"": title, "share": format_share(i.estimate), "from": format_share(i.low), "to": format_share(i.high)}
-        for title, i in found if i is not None
-    ])  # fmt: skip
-    rate = point.false_hit_rate
-    budget = f"the budget of {100 * tuning.budget:.4g}%"
-    kept = (
-        f"keeps {budget}" if rate.high <= tuning.budget
-        else f"may keep {budget}, which these pairs cannot prove" if rate.estimate <= tuning.budget
-        else f"does not keep {budget}"
-    )  # fmt: skip
-    counts = f"{point.served:,} of {point.asked:,} pairs are served, {point.wrong:,} of them wrongly"
-    unlabelled = f", {point.unlabelled:,} unlabelled" if point.unlabelled else ""
-    line = f"{tuning.written(threshold)} {kept}: {counts}{unlabelled}."
-    caption = f"At {tuning.written(threshold)}, with {tuning.level:.0%} intervals"
-    return f"<p><strong>{html.escape(line)}</strong></p>{to_html(numbers, caption=caption)}{tuning.false_hits_html(threshold)}"
 
 
 def _line(figure: go.Figure, tuning: CacheTuning, at: int, rows: pd.DataFrame, *, guarded: bool) -> None:

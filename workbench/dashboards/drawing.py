@@ -28,12 +28,13 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 
 
-def blank(title: str, subtitle: str, *, plot: int, below: int = 50) -> go.Figure:
-    """A figure without axes or data. plot, below: pixels of what is drawn, and of what is under it."""
+def blank(title: str, subtitle: str, *, plot: int, below: int = 50, letters: int = 95) -> go.Figure:
+    """A figure without axes or data. plot, below: pixels of what is drawn, and of what is under it. letters: in a line of the
+    subtitle; 50 fit on a screen of 400 pixels."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    lines = [safe(line, 120) for line in textwrap.wrap(clean_text(subtitle), 95)]
+    lines = [safe(line, 120) for line in textwrap.wrap(clean_text(subtitle), letters)]
     above = 62 + 16 * len(lines)
     figure.update_layout(
         template="none", paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font={"color": GREY, "size": 13},

@@ -36,6 +36,11 @@ def pareto_figure(table: pd.DataFrame, *, score: str | None = None) -> go.Figure
     rows = [row for row in table.to_dict("records") if not math.isnan(number(row[name]))]
     if not rows:
         return sentence(f"There is nothing to draw: no variant has a {name} yet.")
+    from workbench.evaluation.sentences import short_names
+
+    short = short_names([str(row["variant"]) for row in rows])
+    for row in rows:
+        row["short"] = short[str(row["variant"])] if len(rows) <= _NAMED else ""
     figure = blank(
         f"{name} against cost and latency",
         "Up is better quality, left is cheaper or faster. Filled: no other variant is at least as good in all three. "
@@ -45,10 +50,13 @@ def pareto_figure(table: pd.DataFrame, *, score: str | None = None) -> go.Figure
     sides = (("cost_per_call", "dollars a call", [0.0, 0.46], ""), ("latency_p50", "seconds, median", [0.56, 1.0], "2"))
     for column, title, domain, axis in sides:
         known = [row for row in rows if not math.isnan(number(row[column]))]
+        places = {number(row[column]) for row in known}
+        alone = places.pop() if len(places) == 1 else None  # in the middle, so that no label lies over the axis
         figure.update_layout({
             f"xaxis{axis}": {
                 "domain": domain, "anchor": f"y{axis}", "title": {"text": title, "font": {"size": 13}}, "gridcolor": FAINT,
                 "linecolor": FAINT, "zeroline": False, "rangemode": "tozero", "automargin": True,
+                **({} if alone is None else {"range": [alone - (alone or 1), alone + (alone or 1)], "tickvals": [alone]}),
             },
             f"yaxis{axis}": {
                 "anchor": f"x{axis}", "title": {"text": safe(name, 60) if not axis else "", "font": {"size": 13}},
@@ -62,16 +70,17 @@ def pareto_figure(table: pd.DataFrame, *, score: str | None = None) -> go.Figure
         for beaten in (False, True):
             mine = [row for row in known if bool(row["beaten_by"]) is beaten]
             if mine:
-                figure.add_trace(_dots(go, mine, name, column, axis, beaten, named=len(rows) <= _NAMED))
+                figure.add_trace(_dots(go, mine, name, column, axis, beaten))
     return figure
 
 
-def _dots(go: Any, rows: list[dict[Any, Any]], name: str, column: str, axis: str, beaten: bool, *, named: bool) -> Any:
+def _dots(go: Any, rows: list[dict[Any, Any]], name: str, column: str, axis: str, beaten: bool) -> Any:
     colour = GREY if beaten else COLOURS[0]
     reach = [[_reach(row, name, side) for row in rows] for side in ("high", "low")]
     return go.Scatter(
         x=[number(row[column]) for row in rows], y=[number(row[name]) for row in rows], xaxis=f"x{axis}", yaxis=f"y{axis}",
-        mode="markers+text" if named else "markers", text=[safe(row["variant"], 28) if named else "" for row in rows],
+        mode="markers+text", text=["<br>".join(safe(part, 28) for part in row["short"].split(" · ")) for row in rows],
+        cliponaxis=False,
         textposition="top center", textfont={"size": 10, "color": GREY}, name="beaten" if beaten else "not beaten",
         marker={"color": colour, "symbol": "circle-open" if beaten else "circle", "size": 11, "line": {"width": 1.5}},
         error_y={"type": "data", "symmetric": False, "array": reach[0], "arrayminus": reach[1], "color": colour,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from workbench.dashboards.drawing import COLOURS, FAINT, GREY, blank, need, safe, sentence, style
 from workbench.tables import clean_text, format_share
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["timeline_figure"]
 
 _SHARES, _RATES, _BELOW = 150, 220, 84  # pixels
-_ROW, _LETTER, _WIDTH = 19, 6.7, 800  # of a mark's words: height of a row, width of a letter, width of the plot
+_ROW, _LETTER = 19, 6.2  # pixels of a mark's words: height of a row, width of a letter
+_WIDTH, _LEFT, _RIGHT = 310, 45, 15  # of the plot on a screen of 400 pixels, and of what words may use beside it
 _ALARM = COLOURS[1]
 _SERIES = (0, 2, 3, 5, 4)  # places of colours and symbols; the alarm's is not among them
 _COLUMNS = ("minute", "release", "label", "calls", "errors")
@@ -28,6 +29,15 @@ class _Mark:
     at: pd.Timestamp
     text: str
     alarm: bool
+
+
+class _Place(NamedTuple):
+    """Of a mark's words: row, from below; whether they stand left of the mark's line; from where to where, pixels."""
+
+    row: int
+    left: bool
+    low: float
+    high: float
 
 
 def timeline_figure(
@@ -45,15 +55,14 @@ def timeline_figure(
     minutes = _pooled(table, by)
     first, last = minutes["minute"].min(), minutes["minute"].max() + _minute()
     marks = _marks(history, first, last)
-    last = _room(marks, first, last)
-    rows = _rows_of(marks, first, last)
-    room = _ROW * (1 + max(rows, default=-1))
+    places = _lay_out(marks, first, last)
+    room = _ROW * (1 + max((place.row for place in places), default=-1))
     plot = room + _SHARES + 40 + _RATES
     figure = blank(
         "What happened" if history is None else f"What happened to {history.feature}",
         "Above: which share of the calls each release served. Below: which share of its calls failed, pooled over 3 minutes; "
         "dots are single minutes." + (" Thick lines: what the guard did." if any(mark.alarm for mark in marks) else ""),
-        plot=plot, below=_BELOW,
+        plot=plot, below=_BELOW, letters=50,
     )  # fmt: skip
     wide = minutes.pivot_table(
         index="minute", columns="series", values="calls", aggfunc="sum", fill_value=0, sort=False
@@ -63,8 +72,8 @@ def timeline_figure(
         _share(figure, at, series, wide)
         _rate(figure, at, series, minutes[minutes["series"] == series])
     _axes(figure, minutes, first, last, plot)
-    for mark, row in zip(marks, rows, strict=True):
-        _draw(figure, mark, row, plot, room)
+    for mark, place in zip(marks, places, strict=True):
+        _draw(figure, mark, place, plot, room)
     return figure
 
 
@@ -195,38 +204,69 @@ def _words(event: Event) -> str:
     return clean_text(f"{experiment.get('name')}, {shown}")
 
 
-def _rows_of(marks: list[_Mark], first: Any, last: Any) -> list[int]:
-    """In which row above the plot each mark's words stand: above those of all later marks that begin within them, so that no line
-    goes through words."""
-    rows = [0] * len(marks)
-    begins = [(mark.at - first) / (last - first) * _WIDTH for mark in marks]
-    for place in reversed(range(len(marks))):
-        ends = begins[place] + _long(marks[place])
-        later = [rows[i] for i in range(place + 1, len(marks)) if begins[i] < ends]
-        rows[place] = max(later, default=-1) + 1
-    return rows
+def _lay_out(marks: list[_Mark], first: Any, last: Any) -> list[_Place]:
+    """Where the words stand, so that on a narrow screen too none cover others, all lie within the figure, and lines go through as
+    few as possible: right of their lines up to some mark, left of them from there on."""
+    at = [(mark.at - first) / (last - first) * _WIDTH for mark in marks]
+    tried = [_placed(marks, at, split) for split in range(len(marks), -1, -1)]
+    return min(tried, key=lambda found: _fault(found, at)) if marks else []
 
 
-def _long(mark: _Mark) -> float:
-    """How many pixels its words take."""
-    return _LETTER * len(mark.text) + 14
+def _placed(marks: list[_Mark], at: list[float], split: int) -> list[_Place]:
+    """From the mark `split` on, left. Of two whose words meet, those are above that the other's line would go through."""
+    spans = []
+    for place, mark in enumerate(marks):
+        long = _LETTER * len(mark.text) + 8
+        spans.append((at[place] - long, at[place]) if place >= split else (at[place], at[place] + long))
+    below: list[set[int]] = [set() for _ in marks]
+    for i in range(len(marks)):
+        for j in range(i + 1, len(marks)):
+            if spans[i][1] > spans[j][0] and spans[j][1] > spans[i][0]:
+                if spans[j][0] <= at[i] <= spans[j][1] and j >= split:
+                    below[j].add(i)
+                else:
+                    below[i].add(j)
+    rows: dict[int, int] = {}
+
+    def row(place: int, above: frozenset[int]) -> int:
+        if place not in rows:
+            lower = [row(other, above | {place}) for other in below[place] - above]
+            rows[place] = max(lower, default=-1) + 1
+        return rows[place]
+
+    for place in range(len(marks)):
+        row(place, frozenset())
+    taken: list[tuple[int, float, float]] = []
+    for place in sorted(rows, key=lambda place: rows[place]):  # where three need each other's place
+        low, high = spans[place]
+        while any(rows[place] == level and high > start and end > low for level, start, end in taken):
+            rows[place] += 1
+        taken.append((rows[place], low, high))
+    return [_Place(rows[place], place >= split, *spans[place]) for place in range(len(marks))]
 
 
-def _room(marks: list[_Mark], first: Any, last: Any) -> Any:
-    """Where the axis has to end so that the words of the last marks fit."""
-    return max([last, *(first + (mark.at - first) * (_WIDTH / max(_WIDTH - _long(mark), 1)) for mark in marks)])
+def _fault(places: list[_Place], at: list[float]) -> tuple[float, int, int]:
+    """How many pixels of words lie outside, how many lines go through words, and how high they are stacked."""
+    outside = sum(max(0.0, -_LEFT - place.low) + max(0.0, place.high - _WIDTH - _RIGHT) for place in places)
+    through = sum(
+        place.low < at[other] < place.high and places[other].row > place.row
+        for place in places
+        for other in range(len(places))
+    )
+    return outside, through, max(place.row for place in places)
 
 
-def _draw(figure: go.Figure, mark: _Mark, row: int, plot: int, room: int) -> None:
+def _draw(figure: go.Figure, mark: _Mark, place: _Place, plot: int, room: int) -> None:
     """A line through both plots, up to its words."""
     colour = _ALARM if mark.alarm else GREY
-    at = (plot - room + _ROW * row + 2) / plot
+    at = (plot - room + _ROW * place.row + 2) / plot
     figure.add_shape(
         type="line", x0=mark.at, x1=mark.at, y0=0, y1=at + 0.6 * _ROW / plot, yref="paper", layer="below",
         line={"color": colour, "width": 2.5 if mark.alarm else 1.2, "dash": "solid" if mark.alarm else "dot"},
     )  # fmt: skip
     words = safe(mark.text, 60)
     figure.add_annotation(
-        x=mark.at, y=at, yref="paper", text=f"<b>{words}</b>" if mark.alarm else words, showarrow=False, xanchor="left",
-        yanchor="bottom", xshift=3, font={"color": colour, "size": 12},
+        x=mark.at, y=at, yref="paper", text=f"<b>{words}</b>" if mark.alarm else words, showarrow=False,
+        xanchor="right" if place.left else "left", yanchor="bottom", xshift=-3 if place.left else 3,
+        font={"color": colour, "size": 12},
     )  # fmt: skip
