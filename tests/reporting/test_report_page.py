@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from workbench.reporting import Banner, ReportRun, export_html
+from workbench import tables
+from workbench.reporting import Archive, Banner, ReportRun, export_html
 from workbench.reporting.masking import MASK, looks_secret, mask_notebook, mask_text, mask_value
 from workbench.reporting.outputs import sanitize
 
@@ -38,7 +39,7 @@ def test_page_tells_what_when_and_with_what(good_run: ReportRun) -> None:
     page = good_run.html.read_text()
     assert "<title>Is version 2 better?</title>" in page
     assert 1 == page.count(">Is version 2 better?</h1>")
-    assert "2026-09-21" in page
+    assert f"{datetime.fromtimestamp(1_790_000_000):%Y-%m-%d}" in page  # this machine's day
     assert "from weekly.ipynb" in page
     assert "Parameters of this run (6)" in page
     assert '<tr><th scope="row">limit</th><td><code>5</code></td><td></td></tr>' in page
@@ -148,6 +149,18 @@ def test_figure_that_cannot_be_read() -> None:
 def test_printed_lines_as_a_terminal_would_end_up(written: str, seen: str) -> None:
     """Carriage returns overwrite, colours go, control characters are visible, markup is text."""
     assert f"<pre>{seen}</pre>" in page_of(new_output("stream", name="stdout", text=written))
+
+
+def test_what_is_printed_in_one_go_is_one_box_however_often_it_was_flushed() -> None:
+    """A bar that overwrites itself stays one line; what is written to stderr, or shown in between, stands apart."""
+    flushed = [new_output("stream", name="stdout", text=text) for text in ("begun\n", "\r10%", "\r100%", "\ndone\n")]
+    apart = [new_output("stream", name="stderr", text="careful"), new_output("stream", name="stdout", text="more\n")]
+    page = page_of(*flushed, *apart)
+    assert "<pre>begun\n100%\ndone</pre>" in page
+    assert "<pre>more</pre>" in page
+    assert page.count("<pre>") == 3
+    lines = page_of(*(new_output("stream", name="stdout", text=f"line {n}\n") for n in range(1000)))
+    assert "… 700 lines are left out here" in lines
 
 
 def test_long_output_is_cut_in_the_middle() -> None:
@@ -275,18 +288,9 @@ def test_masking_leaves_the_notebook_as_it_was() -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium or Chrome on this machine: install one, for pages must be looked at in CI")
-        pytest.skip("no Chromium or Chrome on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+def browser(open_chromium: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+    with open_chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.mark.chromium
@@ -301,7 +305,7 @@ def test_page_in_a_browser_without_a_network(browser: Any, good_run: ReportRun, 
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(good_run.html.as_uri())
-    page.wait_for_function("document.querySelectorAll('.wb-plot .main-svg').length >= 3")
+    page.wait_for_function("document.querySelectorAll('.wb-plot:has(svg.main-svg)').length >= 3")
     try:
         assert [] == said
         assert [good_run.html.as_uri()] == [url for url in asked if not url.startswith(("data:", "blob:"))]
@@ -338,7 +342,7 @@ def test_page_on_a_phone_and_on_paper(browser: Any, good_run: ReportRun) -> None
     context = browser.new_context(offline=True, viewport={"width": 390, "height": 800})
     page = context.new_page()
     page.goto(good_run.html.as_uri())
-    page.wait_for_function("document.querySelectorAll('.wb-plot .main-svg').length >= 3")
+    page.wait_for_function("document.querySelectorAll('.wb-plot:has(svg.main-svg)').length >= 3")
     try:
         assert 390 == page.evaluate("document.documentElement.scrollWidth")
         page.set_viewport_size({"width": 1000, "height": 800})
@@ -364,3 +368,56 @@ def test_failed_page_in_a_browser(browser: Any, failed_run: ReportRun) -> None:
         assert page.locator(".wb-banner pre").first.is_hidden()
     finally:
         context.close()
+
+
+@pytest.mark.chromium
+def test_a_table_is_sorted_by_mouse_and_keyboard_and_a_heading_stays_with_what_it_heads(browser: Any) -> None:
+    """Up, down, missing values last both times, told to a screen reader; the page's policy lets that script run and no other."""
+    frame = pd.DataFrame({"model": ["m10", "m9", "m1"], "cost": ["$0.50", "unknown", "$0.0123"]})
+    keys = pd.DataFrame({"model": ["m10", "m9", "m1"], "cost": [0.5, None, 0.0123]})
+    cells = [new_markdown_cell("## Costs\n\nOf all."), new_code_cell("x", outputs=[
+        shown({"text/html": tables.to_html(frame, keys=keys) + "<script>window.hacked = 1</script>"})
+    ], execution_count=1)]  # fmt: skip
+    page = browser.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    try:
+        page.set_content(export_html(new_notebook(cells=cells), title="A title", generated_at=AT))
+        cost = page.get_by_role("button", name="cost")
+        models = page.locator("tbody td:first-child")
+        cost.click()
+        assert ["m1", "m10", "m9"] == models.all_inner_texts()
+        assert "ascending" == page.get_by_role("columnheader", name="cost").get_attribute("aria-sort")
+        page.keyboard.press("Enter")
+        assert ["m10", "m1", "m9"] == models.all_inner_texts()
+        assert "descending" == page.get_by_role("columnheader", name="cost").get_attribute("aria-sort")
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Space")
+        assert ["m1", "m9", "m10"] == models.all_inner_texts()
+        assert "none" == page.get_by_role("columnheader", name="cost").get_attribute("aria-sort")
+        assert page.evaluate("typeof window.hacked") == "undefined"
+        page.emulate_media(media="print")
+        assert "avoid" == page.evaluate("getComputedStyle(document.querySelector('.text_cell')).breakAfter")
+        assert [] == said
+    finally:
+        page.close()
+
+
+@pytest.mark.chromium
+def test_the_index_on_a_phone(browser: Any, tmp_path: Path, complaints: Callable[[Any], list[str]]) -> None:
+    """What a run said has a line of its own there, and a column of its own on a wide screen; nothing is wider than the page."""
+    archive = Archive(tmp_path)
+    error = "stopped after 3,600 seconds, the limit for the whole run; not told: the webhook does not answer"
+    page_of = archive.place("nightly", datetime(2026, 11, 28, tzinfo=UTC))
+    archive.write(page_of, {"title": "Costs", "status": "timed out", "seconds": 3600.0, "error": error})
+    for width, below in ((400, True), (1200, False)):
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        said = complaints(page)
+        page.goto((tmp_path / "index.html").as_uri())
+        when, about = (page.locator("td").nth(at).bounding_box() for at in (0, 3))
+        assert about["width"] > 300
+        assert (about["y"] >= when["y"] + when["height"] - 1) == below
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert said == []
+        page.close()

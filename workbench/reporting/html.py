@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
-import html
 import logging
 import re
 import warnings
@@ -21,14 +20,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.reporting.masking import mask_notebook, mask_value
-from workbench.reporting.outputs import Figure, as_static, sanitize
+from workbench.reporting.outputs import Figure, as_static, joined_streams, sanitize
 from workbench.reporting.parameters import notebook_parameters
-from workbench.tables import clean_text, format_seconds
+from workbench.tables import format_seconds, html_text, sort_script
 
 __all__ = ["Banner", "export_html", "first_heading"]
 
 _HERE = Path(__file__).parent
 _PROMISE = "This page is complete: it loads nothing and can be kept, mailed and printed."
+_BESIDE = "This page works offline; its figures need the folder _assets beside the reports."
+_SORTABLE = 'class="wb-table wb-sortable"'
 _PAPERMILL_NOTE = "papermill-error-cell-tag"
 
 _quiet = logging.getLogger("workbench.reporting.html")
@@ -55,13 +56,16 @@ def export_html(
     plotly: Literal["inline"] = "inline",
     seconds: float | None = None,
     base: Path | None = None,
+    lead: str = "",
+    script: str | None = None,
 ) -> str:
     """The page of an executed notebook (a node, nbformat 4), complete in itself.
 
     Shown are headings, text, tables, figures and printed lines; secrets are masked. title: stands in place of the
     notebook's first heading. seconds: how long the run took.
     base: the folder that pictures in the text are relative to; None keeps none of them. plotly: only "inline" (the
-    script is in the page) works without a network. Raises ValueError for another value.
+    script is in the page) works without a network. lead: HTML to stand on top, made by us. script: where plotly's script lies,
+    as a path relative to the page; None puts it into the page. Raises ValueError for another value of plotly.
     """
     if plotly != "inline":
         raise ValueError(f"plotly = {plotly!r}: only 'inline' makes a page that works without a network.")
@@ -71,7 +75,10 @@ def export_html(
         warnings.simplefilter("ignore")
         body = _body(_static(node, figures, stopped=banner is not None), base)
     source = Path(str(node["metadata"].get("papermill", {}).get("input_path") or "")).name
-    scripts = _scripts() if figures else ()
+    scripts = _scripts(inline=script is None) if figures else ()
+    scripts += (sort_script(),) if _SORTABLE in body else ()
+    shared = [f'<script src="{html_text(script)}"></script>'] if figures and script is not None else []
+    policy = _policy(scripts, shared=bool(shared), figures=bool(figures))
     facts = [f"{generated_at:%Y-%m-%d %H:%M} {generated_at.tzname() or ''}".strip()]
     facts += [f"took {format_seconds(seconds)}"] if seconds is not None else []
     facts += [f"from {source}"] if source else []
@@ -81,26 +88,28 @@ def export_html(
             '<html lang="en">',
             "<head>",
             '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
-            f"<title>{_text(title)}</title>",
+            f"<title>{html_text(title)}</title>",
             f"<style>\n{_file('page.css')}</style>",
             "</head>",
             "<body>",
             '<header class="wb-head">',
-            f"<h1>{_text(title)}</h1>",
-            f'<p class="wb-facts">{_text(" · ".join(facts))}</p>',
+            f"<h1>{html_text(title)}</h1>",
+            f'<p class="wb-facts">{html_text(" · ".join(facts))}</p>',
             _parameters(node),
             "</header>",
             "<main>",
             _banner(banner),
+            lead,
             body or ("" if banner else "<p>This notebook shows nothing but code.</p>"),
             '<p class="wb-note">The run stopped here.</p>' if banner else "",
             "</main>",
-            f'<footer class="wb-foot">Made by {_text(_maker())}. {_PROMISE}</footer>',
+            f'<footer class="wb-foot">Made by {html_text(_maker())}. {_BESIDE if shared else _PROMISE}</footer>',
             *(figure.data() for figure in figures),
-            *(f"<script>{script}</script>" for script in scripts),
+            *shared,
+            *(f"<script>{text}</script>" for text in scripts),
             "</body>",
             "</html>",
             "",
@@ -143,7 +152,7 @@ def _static(node: Any, figures: list[Figure], *, stopped: bool) -> Any:
             continue
         if cell["cell_type"] == "code":
             outputs = [] if "remove-output" in tags else cell.get("outputs", [])
-            cell["outputs"] = [shown for output in outputs for shown in as_static(output, figures)]
+            cell["outputs"] = [shown for output in joined_streams(outputs) for shown in as_static(output, figures)]
             if not cell["outputs"]:
                 continue
         elif not any(kept["cell_type"] == "markdown" for kept in cells):
@@ -185,7 +194,7 @@ def _parameters(node: Any) -> str:
     if not lines:
         return ""
     rows = "".join(
-        f'<tr><th scope="row">{_text(name)}</th><td><code>{_text(value)}</code></td><td>{note}</td></tr>'
+        f'<tr><th scope="row">{html_text(name)}</th><td><code>{html_text(value)}</code></td><td>{note}</td></tr>'
         for name, value, note in lines
     )
     return (
@@ -205,23 +214,26 @@ def _banner(banner: Banner | str | None) -> str:
     if banner is None:
         return ""
     banner = Banner(banner) if isinstance(banner, str) else banner
-    parts = [f"<strong>{_text(banner.headline)}</strong>"]
-    parts += [f"<p>{_text(banner.text)}</p>"] if banner.text else []
+    parts = [f"<strong>{html_text(banner.headline)}</strong>"]
+    parts += [f"<p>{html_text(banner.text)}</p>"] if banner.text else []
     for summary, text in (("The code of that cell", banner.code), ("Traceback", banner.traceback)):
-        parts += [f"<details><summary>{summary}</summary><pre>{_text(text)}</pre></details>"] if text else []
+        parts += [f"<details><summary>{summary}</summary><pre>{html_text(text)}</pre></details>"] if text else []
     return f'<div class="wb-banner" role="alert">{"".join(parts)}</div>'
 
 
-def _scripts() -> tuple[str, ...]:
+def _scripts(*, inline: bool) -> tuple[str, ...]:
     from plotly.offline import get_plotlyjs
 
-    return tuple(text.replace("\r\n", "\n") for text in (get_plotlyjs(), _file("page.js")))
+    texts = (get_plotlyjs(), _file("page.js")) if inline else (_file("page.js"),)
+    return tuple(text.replace("\r\n", "\n") for text in texts)
 
 
-def _policy(scripts: tuple[str, ...]) -> str:
-    """Only these scripts run, by their hash. Evaluation is for them alone: plotly compiles its WebGL figures."""
+def _policy(scripts: tuple[str, ...], *, shared: bool, figures: bool) -> str:
+    """Only these scripts run, by their hash. Evaluation is for figures alone: plotly compiles its WebGL ones."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    allowed = " ".join([*(f"'sha256-{one}'" for one in hashes), "'unsafe-eval'"]) if hashes else "'none'"
+    own = ["'self'"] if shared else []  # a file beside the reports
+    own += ["'unsafe-eval'"] if figures else []
+    allowed = " ".join([*own, *(f"'sha256-{one}'" for one in hashes)]) if hashes else "'none'"
     rules: Mapping[str, str] = {
         "default-src": "'none'", "img-src": "data: blob:", "style-src": "'unsafe-inline'", "font-src": "data:",
         "script-src": allowed, "base-uri": "'none'", "form-action": "'none'",
@@ -238,7 +250,3 @@ def _maker() -> str:
         return f"llm-workbench {version('llm-workbench')}"
     except PackageNotFoundError:
         return "llm-workbench"
-
-
-def _text(text: str) -> str:
-    return html.escape(clean_text(text), quote=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from workbench.reporting.publishing import MIME
 from workbench.tables import clean_text
 
 __all__ = ["CLEAN_EXITS", "Figure", "as_static", "sanitize", "strip_ansi"]
@@ -69,6 +71,16 @@ def strip_ansi(text: str) -> str:
     return _ANSI.sub("", text)
 
 
+def joined_streams(outputs: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The outputs, with what a cell printed in one go as one of them: each flush makes an output of its own."""
+    for (stream, _), group in itertools.groupby(outputs, lambda one: (one["output_type"] == "stream", one.get("name"))):
+        if stream:
+            parts = list(group)
+            yield {**parts[0], "text": "".join("".join(part["text"]) for part in parts)}
+        else:
+            yield from group
+
+
 def as_static(output: Mapping[str, Any], figures: list[Figure]) -> Iterator[Mapping[str, Any]]:
     """`output` as display data of one type, or nothing; a plotly figure is added to `figures`."""
     kind = output["output_type"]
@@ -85,6 +97,8 @@ def as_static(output: Mapping[str, Any], figures: list[Figure]) -> Iterator[Mapp
 
 def _display(output: Mapping[str, Any], figures: list[Figure]) -> Iterator[Mapping[str, Any]]:
     data = {name: _joined(value) for name, value in output["data"].items()}
+    if MIME in data:
+        return
     if _PLOTLY in data:
         spec = data[_PLOTLY]
         try:
@@ -176,7 +190,7 @@ def _stream(text: str, is_error: bool) -> str:
 
 
 def _error(output: Mapping[str, Any]) -> str:
-    told = html.escape(_shortened(strip_ansi(f"{output['ename']}: {output['evalue']}").removesuffix(": ")))
+    told = html.escape(_shortened(clean_text(strip_ansi(f"{output['ename']}: {output['evalue']}").removesuffix(": "))))
     trace = html.escape(_shortened(clean_text(strip_ansi("\n".join(output.get("traceback", ()))))))
     more = f"<details><summary>Traceback</summary><pre>{trace}</pre></details>" if trace.strip() else ""
     return f'<div class="wb-error"><strong>{told}</strong>{more}</div>'

@@ -16,7 +16,7 @@
       layout.font = Object.assign({}, layout.font, { color: ink() });
     }
     if (!layout.width) { layout.autosize = true; }
-    var config = Object.assign({}, spec.config, { responsive: true, displaylogo: false });
+    var config = Object.assign({}, spec.config, { responsive: true, displayModeBar: false });
     delete config.plotlyServerURL;
     plots.push({ div: div, plain: transparent(layout), width: layout.width });
     Plotly.newPlot(div, { data: spec.data || [], layout: layout, frames: spec.frames || [], config: config });

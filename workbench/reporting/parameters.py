@@ -7,13 +7,12 @@ value's type is it.
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from workbench.errors import ParameterError
+from workbench.errors import ParameterError, did_you_mean, short_repr
 
 __all__ = ["Parameter", "check_parameters", "notebook_parameters"]
 
@@ -79,16 +78,13 @@ def check_parameters(notebook: Any, values: Mapping[str, Any], *, name: str) -> 
 def _checked(key: str, value: Any, known: tuple[Parameter, ...], name: str) -> Any:
     by_name = {parameter.name: parameter for parameter in known}
     if key not in by_name:
-        near = difflib.get_close_matches(key, by_name, n=1, cutoff=0.5)
         listed = ", ".join(f"{p.name}: {p.type} = {p.default}" for p in known) or "none"
-        raise ParameterError(
-            f"{name} has no parameter {key!r}.{f' Did you mean {near[0]!r}?' if near else ''} It takes: {listed}."
-        )
+        raise ParameterError(f"{name} has no parameter {key!r}.{did_you_mean(key, by_name, 0.5)} It takes: {listed}.")
     parameter = by_name[key]
     plain = _plain(value, f"{name}: parameter {key!r}")
     if parameter.type != _ANYTHING and not _fits(plain, ast.parse(parameter.type, mode="eval").body):
         raise ParameterError(
-            f"{name}: parameter {key!r} = {_short(value)} is {_type_name(plain)}, but must be {parameter.type} "
+            f"{name}: parameter {key!r} = {short_repr(value)} is {_type_name(plain)}, but must be {parameter.type} "
             f"(its default is {parameter.default})."
         )
     return plain
@@ -194,15 +190,10 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _plain(item, where) for key, item in value.items()}
     raise ParameterError(
-        f"{where} holds {_short(value)} ({type(value).__name__}), which cannot be written into a notebook. "
+        f"{where} holds {short_repr(value)} ({type(value).__name__}), which cannot be written into a notebook. "
         "Use text, numbers, true/false, None, lists, and dicts with text keys."
     )
 
 
 def _type_name(value: Any) -> str:
     return "None" if value is None else type(value).__name__
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -37,7 +37,7 @@ _SHORTEST_ENV_SECRET = 12
 class ReportRun:
     """How a run went. html: the page; notebook: the executed notebook. seconds: wall time of the run.
 
-    error: one line, None if it completed. error_cell: which code cell failed, from 1, as in Jupyter's `[n]`.
+    error: one line, None if it completed. error_cell: which code cell failed, from 1, as in Jupyter's `[n]`. title: the page's.
     """
 
     status: Literal["completed", "failed", "timed out", "interrupted"]
@@ -46,6 +46,7 @@ class ReportRun:
     seconds: float
     error: str | None = None
     error_cell: int | None = None
+    title: str = ""
 
 
 def run_notebook(
@@ -58,12 +59,16 @@ def run_notebook(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     clock: Callable[[], float] = time.time,
+    lead: Callable[[Any, str], str] | None = None,
+    plotly: Literal["inline", "shared"] = "inline",
+    assets: Path | None = None,
 ) -> ReportRun:
     """Run `notebook` in a fresh kernel of this interpreter; write the page and, beside it, NAME.executed.ipynb.
 
     parameters: for the notebook's cell tagged `parameters`. out: the page's path if it ends in .html, else the folder
     for NOTEBOOK.html. title: None takes the notebook's first heading. timeout: seconds for the whole run. env: added to
-    the kernel's environment. cwd: the kernel's folder, the caller's by default.
+    the kernel's environment. cwd: the kernel's folder, the caller's by default. lead: given the executed notebook and the status,
+    returns HTML to stand on top. plotly: its script in the page, or once in `assets` for all pages whose folder is beside it.
 
     What goes wrong inside the notebook is in the result. Raises InputError if there is no such notebook or `out` cannot
     be written, ParameterError for a parameter that it does not take, ReportError if the page cannot be made.
@@ -85,16 +90,20 @@ def run_notebook(
     # papermill was handed the notebook itself and would keep all of it here.
     result["metadata"].setdefault("papermill", {}).update(input_path=str(source), output_path=str(executed))
     error = None if execution.error is None else mask_text(execution.error, hidden)
-    report = ReportRun(execution.status, page, executed, seconds, error, execution.error_cell)
+    heading = title or first_heading(node) or source.stem.replace("_", " ")
+    report = ReportRun(execution.status, page, executed, seconds, error, execution.error_cell, heading)
     _write(executed, _dumps(result))
+    above = lead(result, execution.status) if lead else ""
     try:
         text = export_html(
             result,
-            title=title or first_heading(node) or source.stem.replace("_", " "),
+            title=heading,
             banner=_banner(execution, report, result, hidden),
             generated_at=datetime.fromtimestamp(started_at).astimezone(),
             seconds=seconds,
             base=source.parent,
+            lead=above,
+            script=_shared_script(assets, page) if plotly == "shared" and assets else None,
         )
     except Exception as cause:
         raise ReportError(
@@ -103,6 +112,17 @@ def run_notebook(
         ) from cause
     _write(page, text)
     return report
+
+
+def _shared_script(assets: Path, page: Path) -> str:
+    """Plotly's script as a file that many pages load, named by its version; returns its address as the page sees it."""
+    from plotly.offline import get_plotlyjs, get_plotlyjs_version
+
+    path = assets / f"plotly-{get_plotlyjs_version()}.min.js"
+    if not path.is_file():
+        assets.mkdir(parents=True, exist_ok=True)
+        _write(path, get_plotlyjs())
+    return Path(os.path.relpath(path, page.parent)).as_posix()
 
 
 def _read(source: Path) -> Any:
