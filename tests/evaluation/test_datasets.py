@@ -317,7 +317,7 @@ def test_select_of_a_selection(load: Load) -> None:
 @pytest.mark.parametrize("limit", [0, -1, 2.5, "5", True])
 def test_a_limit_is_a_positive_whole_number(load: Load, limit: Any) -> None:
     """Anything else is an error that names it."""
-    with pytest.raises(DatasetError, match=r"limit = .* must be a whole number of at least 1"):
+    with pytest.raises(DatasetError, match=r"limit \(--limit\) = .* must be a whole number from 1"):
         load(pd.DataFrame(ROWS)).select(limit=limit)
 
 

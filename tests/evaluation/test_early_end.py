@@ -49,7 +49,7 @@ def rows_of(project: Path) -> list[dict[str, Any]]:
 def bench(project: Path, openai_double: OpenAIDouble, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     """A workbench with a good and a bad prompt, whose every call costs a cent."""
     monkeypatch.setenv("OPENAI_BASE_URL", openai_double.url)
-    monkeypatch.setattr(pricing, "call_cost", lambda endpoint, model, usage: CALL)
+    monkeypatch.setattr(pricing, "call_cost", lambda endpoint, model, usage, prices=None: CALL)
     bench = Workbench(project)
     bench.prompts.create("tone", BAD)
     bench.prompts.create("tone", GOOD)
@@ -132,7 +132,9 @@ def test_a_budget_ends_when_a_cost_is_unknown(
     bench: Workbench, openai_double: OpenAIDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A price that goes missing on the way: what is left cannot be told, so that no other round is begun."""
-    monkeypatch.setattr(pricing, "call_cost", lambda endpoint, model, usage: CALL if openai_double.calls < 10 else None)
+    monkeypatch.setattr(
+        pricing, "call_cost", lambda endpoint, model, usage, prices=None: CALL if openai_double.calls < 10 else None
+    )
     result = run(bench, plan_of(bench, budget=0.7, params={"max_tokens": 5}))
     assert result.run.ended == "budget"
     assert whole_examples(bench.settings.project, 2) == 10
@@ -141,7 +143,7 @@ def test_a_budget_ends_when_a_cost_is_unknown(
 
 def test_a_budget_in_dollars_needs_a_price(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be kept is refused before anything is sent."""
-    monkeypatch.setattr(pricing, "call_cost", lambda endpoint, model, usage: None)
+    monkeypatch.setattr(pricing, "call_cost", lambda endpoint, model, usage, prices=None: None)
     with pytest.raises(errors.InputError, match="there is no price for openai/m"):
         plan_of(bench, budget=1.0)
     with pytest.raises(errors.InputError, match=r"usd = -1"):

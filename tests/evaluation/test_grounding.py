@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -184,15 +184,21 @@ def test_the_judged_set_is_what_it_says() -> None:
     assert tuned.isdisjoint(row["context"] for row in rows)
 
 
-def test_the_benchmark_prints_its_figures(minilm_weights: Path) -> None:
-    """On the set for tuning the rules beat the embedder alone, and the interval holds the estimate."""
-    spec = importlib.util.spec_from_file_location("faithfulness_benchmark", ROOT / "benchmarks" / "faithfulness.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def test_the_benchmark_writes_its_claims(
+    minilm_weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, load_module: Callable[[Path], ModuleType]
+) -> None:
+    """On the set for tuning the rules beat the embedder alone, and the interval holds the estimate; one claim overall and one of
+    each kind of fault."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    module: Any = load_module(ROOT / "benchmarks" / "faithfulness.py")
     figures = asyncio.run(module.measure(ROOT / "benchmarks" / "data" / "faithfulness_dev.jsonl"))
     estimate, low, high = figures["auc"]
     assert low <= estimate <= high
     assert estimate > max(0.75, figures["auc_embedding_alone"][0])
     assert module.auc(np.array([1.0, 0.5]), np.array([0.5, 0.0])) == 0.875
+    claims = module.Claims()
+    module.claim(claims, "rules", figures)
+    claims.write(tmp_path / "claims.json")
+    written = json.loads((tmp_path / "claims.json").read_text())
+    assert len(written) == 1 + len(module.KINDS)
+    assert (written[0]["ours"], written[0]["holds"]) == (estimate, estimate >= 0.8)

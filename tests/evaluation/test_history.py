@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from workbench.evaluation.history import History, Spread, read_history
+from workbench.evaluation.datasets import load_dataset
+from workbench.evaluation.history import History, Spread, holdout_note, read_history
 
 
 def result(runs: Path, name: str, sds: list[float | None], *, at: float = 1.0, **changes: Any) -> None:
@@ -44,6 +45,17 @@ def test_a_comparison_counts_once_and_not_against_itself(tmp_path: Path) -> None
     result(tmp_path, "b/1", [0.3])
     assert read_history(tmp_path, "d", "f1").decided == 2
     assert read_history(tmp_path, "d", "f1", apart_from="a/2").decided == 1
+
+
+def test_the_holdout_that_is_asked_for_is_named(tmp_path: Path) -> None:
+    """The splits of the data set that took no part, not the one that did; without any, to make one."""
+    path = tmp_path / "q.jsonl"
+    path.write_text(
+        "".join(json.dumps({"question": str(n), "split": ["dev", "holdout"][n % 2]}) + "\n" for n in range(4))
+    )
+    data = load_dataset(path, cache=tmp_path)
+    assert holdout_note(5, data.select(split="dev")).endswith("took no part: its split holdout (--split holdout)")
+    assert holdout_note(5, data).endswith("took no part: hold some out, with a split of their own")
 
 
 @pytest.mark.parametrize(

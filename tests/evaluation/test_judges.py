@@ -14,7 +14,7 @@ import pytest
 from workbench import Rule, Scripted, Workbench, scorers
 from workbench.errors import InputError
 from workbench.evaluation.judging.asking import json_in
-from workbench.evaluation.judging.reports import judge_table, use_of
+from workbench.evaluation.judging.reports import use_of
 from workbench.evaluation.scorers import Scorer, as_scorer
 from workbench.records import Example, Request, Score
 from workbench.running.progress import silent
@@ -242,7 +242,75 @@ def test_a_comparison_by_a_judge(project: Path, openai_double: OpenAIDouble, mon
     assert result.verdict.sentence.endswith("Scored by an uncalibrated judge (openai/m).")
     assert {"judge": 24} == {role: n for role, n in zip(counted["role"], counted["n"], strict=True) if role == "judge"}
     assert any("asked the judge openai/m (judge-rubric@0): 24 calls" in note for note in result.notes())
-    table = judge_table(result.run.plan.scorers)
+    table = result.judges
     assert (24, 0) == (table["calls"][0], table["unparsed"][0])
     schemas = [body.get("response_format") for body in openai_double.bodies if "You judge" in str(body["messages"])]
     assert all(schemas)
+
+
+def test_a_judge_is_asked_after_the_cheap_scorers_and_only_about_what_passed(project: Path) -> None:
+    """The judge stands first in the plan and is asked last: not about wrong answers, which score 0, nor about failed calls."""
+    data = project / "datasets" / "sums.jsonl"
+    data.parent.mkdir(exist_ok=True)
+    data.write_text(
+        "".join(
+            json.dumps({"inputs": {"q": f"sum {at}"}} | ({} if at == 7 else {"expected": "right"})) + "\n"
+            for at in range(8)
+        )
+    )
+    seen: list[str] = []
+
+    def cheap(text: str, example: Example) -> bool:
+        seen.append("cheap")
+        return True
+
+    def grade(request: Request) -> str:
+        seen.append("judge")
+        return '{"reason": "", "score": 5}'
+
+    rules = [
+        Rule(model="j", answer=grade),
+        Rule(match="sum [01]", answer="wrong"),
+        Rule(match="sum 2", error="BadRequestError"),
+        Rule(answer="right"),
+    ]
+    runtime = Scripted(rules)
+    rubric = scorers.judge("scripted/j", rubric="Right?").only_if("exact_match")
+
+    async def go() -> Any:
+        async with Workbench(project, runtimes={"scripted": runtime}) as bench:
+            bench.prompts.create("sum", "What is {{q}}?")
+            plan = bench.plan(
+                prompts=["sum@1"], models=["scripted/m"], dataset="sums", primary=rubric,
+                scorers=["exact_match", cheap], concurrency=1,
+            )  # fmt: skip
+            return (await bench.compare(plan, progress=silent)).run
+
+    run = asyncio.run(go())
+    assert seen.count("judge") == 4  # sums 3 to 6
+    assert {seen[at - 1] for at, who in enumerate(seen) if who == "judge"} == {"cheap"}
+    found = run.measurements.scores["judge"][0, :, 0].tolist()
+    assert [found[at] for at in (0, 1, 3, 4, 5, 6)] == [0, 0, 1, 1, 1, 1]
+    assert found[7] != found[7]
+    assert run.unscored["judge"] == {"not asked: exact_match gave no score": 1}
+
+
+def test_only_if_names_a_scorer_that_is_there(project: Path) -> None:
+    """A slip of the pen, a chain and a scorer where less is better are refused before anything is asked."""
+    bench = Workbench(project, runtimes={"scripted": Scripted([Rule(answer="x")])})
+    bench.prompts.create("sum", "What is {{q}}?")
+    data = project / "datasets" / "one.jsonl"
+    data.parent.mkdir(exist_ok=True)
+    data.write_text('{"inputs": {"q": "1"}, "expected": "x"}\n')
+
+    def refused(*given: Any) -> str:
+        with pytest.raises(InputError, match="only_if") as found:
+            bench.plan(prompts=["sum@1"], models=["scripted/m"], dataset="one", primary="exact_match", scorers=given)
+        return str(found.value)
+
+    assert "Did you mean 'exact_match'?" in refused(scorers.rouge_l().only_if("exact_mtch"))
+    chain = [scorers.rouge_l().only_if("exact_match"), scorers.token_f1().only_if("rouge_l")]
+    assert "name 'exact_match'" in refused(*chain)
+    made = as_scorer({"name": "rouge_l", "only_if": "exact_match", "as": "overlap"})
+    assert as_scorer(json.loads(json.dumps(made.spec))).needs == "exact_match"
+    assert made.name == "overlap"

@@ -13,6 +13,7 @@ import pytest
 from workbench import Workbench
 from workbench.dashboards import pareto_figure, score_figure
 from workbench.errors import InputError
+from workbench.evaluation.comparison import Comparison
 from workbench.evaluation.matrix import pareto_table
 from workbench.running.progress import silent
 
@@ -83,6 +84,13 @@ def test_the_figure_shows_both_sides_and_who_beats_whom() -> None:
     assert "<b>a</b>" not in figure.to_json()
 
 
+def test_variants_of_one_cost_stand_beside_the_axis() -> None:
+    """Where all are free, their names do not lie over the numbers of the score."""
+    figure = pareto_figure(pareto_table([row("a", 0.9, 0.0, 1.0), row("b", 0.8, 0.0, 2.0)], "f1"))
+    assert ((-1, 1), (0,)) == (figure.layout.xaxis.range, figure.layout.xaxis.tickvals)
+    assert figure.layout.xaxis2.range is None
+
+
 def test_the_figure_says_what_is_unknown() -> None:
     """No cost at all is words, nothing scored a sentence, a missing column an error."""
     figure = pareto_figure(pareto_table([row("a", 0.9, None, 1.0)], "f1"))
@@ -133,7 +141,8 @@ def test_prompts_times_models_times_params(bench: Workbench, openai_double: Open
     assert set(table["variant"]) == set(labels)
     assert any("Beaten by no other" in note for note in result.notes())
     assert len(score_figure(result.summary).data[0].x) == 8
-    assert len(pareto_figure(table).data) >= 1
+    figure = pareto_figure(table)
+    assert {name for trace in figure.data for name in trace.text} == {label.replace(" · ", "<br>") for label in labels}
 
 
 def test_equal_params_are_refused(bench: Workbench) -> None:
@@ -159,3 +168,16 @@ def test_latency_of_another_concurrency_says_so_in_the_table(
     shown = result.table()["latency P50"].tolist()
     assert ["not comparable" in cell for cell in shown] == [False, False, True, True]
     assert "(not comparable: 1 in flight)" in shown[2]
+
+
+def test_variants_asked_in_turns_are_comparable(bench: Workbench) -> None:
+    """Small rounds leave one and the other variant's median at 3 and at 4.5 calls in flight; on average they were alike."""
+    result = compare(bench, models=["openai/m"], limit=20)
+    numbers = result.run.measurements
+    numbers.in_flight[0, :, 0] = [1] * 7 + [3] * 4 + [8] * 9
+    numbers.in_flight[1, :, 0] = [1] * 4 + [2] * 3 + [4.5] * 6 + [8] * 7
+    one, two = (numbers.concurrency(label) for label in numbers.variants)
+    assert (one, two) == pytest.approx((4.55, 4.65))
+    assert not any("not comparable" in cell for cell in result.table()["latency P50"])
+    numbers.in_flight[1] = 9
+    assert "(not comparable: 9 in flight)" in Comparison(result.run).table()["latency P50"][1]

@@ -18,6 +18,7 @@ from workbench.errors import InputError
 from workbench.evaluation import scorers
 from workbench.evaluation.scorers import Answer, Scorer, as_scorer
 from workbench.evaluation.scorers.numbers import numbers_in
+from workbench.evaluation.scorers.registry import meaning
 from workbench.records import Example, Score
 from workbench.running.progress import silent
 
@@ -181,6 +182,8 @@ def test_json_fields_options_and_what_it_says() -> None:
     assert value(scorers.json_fields(ignore_case=True), '{"a": "X"}', {"a": "x"}) == 1.0
     assert value(scorers.json_fields(relative=0.1), '{"a": 105}', {"a": 100}) == 1.0
     assert value(scorers.json_fields(extra=True), '```json\n{"a": 1, "b": 2}\n```', {"a": 1}) == 0.5
+    assert value(scorers.json_fields(), '{"a": 1}', ' {"a": 1, "b": 2}') == 0.5  # as a CSV file has it
+    assert value(scorers.json_fields(), '{"a": 1}', '{"a": ') is None
     assert scored(scorers.json_fields(), '{"b": 1}', {"a": 2}) == Score(0.0, "a is missing instead of 2")
     assert scored(scorers.json_fields(), "{'a': 2}", {"a": 2}).explanation.startswith("not JSON: ")
     for expected in (None, "text", {}, [1]):
@@ -213,6 +216,8 @@ def made(*calls: Mapping[str, Any]) -> Answer:
     [
         ({}, made(SEARCH), SEARCH, 1.0),
         ({}, made(SEARCH), [SEARCH], 1.0),
+        ({}, made(SEARCH), json.dumps(SEARCH), 1.0),
+        ({}, made(), "[]", 1.0),
         ({}, made(OTHER, SEARCH), [SEARCH, OTHER], 1.0),
         ({"ordered": True}, made(OTHER, SEARCH), [SEARCH, OTHER], 0.0),
         ({"ordered": True}, made(SEARCH, OTHER), [SEARCH, OTHER], 1.0),
@@ -406,3 +411,17 @@ def test_a_run_scores_tool_calls_now_and_when_it_is_replayed(
     asked = openai_double.calls
     again = run({"name": "tool_calls", "arguments": "ignore", "as": "right_tool"})
     assert (1.0, asked) == (again.summary["right_tool"][0], openai_double.calls)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (scorers.exact_match(), "1 if the answer is the expected one, else 0."),
+        (scorers.exact_match(ignore_case=False), "1 if the answer is the expected one, else 0 (ignore_case = False)."),
+        (as_scorer({"name": "contains", "as": "named"}), "1 if expected occurs in the answer, else 0."),
+        (as_scorer(lambda text, example: 1), "a function of the user's"),
+    ],
+)
+def test_meaning_for_readers_who_did_not_choose_it(wanted: Scorer, expected: str) -> None:
+    """From the documentation of the scorer, with the arguments that are not the usual ones."""
+    assert meaning(wanted).startswith(expected)

@@ -13,11 +13,11 @@ from statsmodels.stats.proportion import proportion_confint
 
 from workbench.errors import InputError
 from workbench.evaluation import intervals
+from workbench.evaluation.quantiles import quantile_interval
 from workbench.evaluation.statistics import (
     discordance_sd,
     examples_needed,
     mean_interval,
-    median_ratio_interval,
     paired_interval,
     quantile_ratio_interval,
     smallest_difference,
@@ -156,6 +156,13 @@ def test_the_p_value_is_the_exact_mcnemar_test(gained, lost):
     assert mcnemar([[0, gained], [lost, 0]], exact=True).pvalue == pytest.approx(found, abs=1e-12)
     if gained + lost:
         assert stats.binomtest(gained, gained + lost).pvalue == pytest.approx(found, abs=1e-12)
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(6, 16), (1, 7), (9, 9), (52.5, 40.25)])
+def test_the_p_value_with_repeats_is_mcnemars_without_correction(gained, lost):
+    """statsmodels' chi-square; effective counts need not be whole."""
+    expected = mcnemar([[0, gained], [lost, 0]], exact=False, correction=False).pvalue
+    assert intervals.tango_p(gained, lost) == pytest.approx(expected, abs=1e-12)
 
 
 # -- right/wrong pairs with repeats -----------------------------------------------------------------------------------
@@ -369,7 +376,7 @@ def test_the_order_of_examples_does_not_matter():
         there.p_value,
     )
     before, after = control + 1, variant + 1
-    assert median_ratio_interval(before, after) == median_ratio_interval(before[order], after[order])
+    assert quantile_ratio_interval(before, after) == quantile_ratio_interval(before[order], after[order])
 
 
 def test_a_seed_repeats_and_another_resamples_anew():
@@ -399,8 +406,8 @@ def test_a_hundred_thousand_examples_with_few_differences():
         (lambda: examples_needed(0.5, 0.1, power=1), "power = 1"),
         (lambda: smallest_difference(10, math.nan), "sd = nan"),
         (lambda: discordance_sd(1.1), "p_discordant = 1.1"),
-        (lambda: median_ratio_interval(np.ones(9), -np.ones(9)), r"variant holds -1\.0"),
-        (lambda: median_ratio_interval(np.ones(9), np.ones(8)), "9 examples and variant has 8"),
+        (lambda: quantile_ratio_interval(np.ones(9), -np.ones(9)), r"variant holds -1\.0"),
+        (lambda: quantile_ratio_interval(np.ones(9), np.ones(8)), "9 examples and variant has 8"),
     ],
 )
 def test_wrong_arguments_are_named(call, message):
@@ -511,6 +518,12 @@ def test_examples_needed_where_it_is_not_defined():
     assert examples_needed(0.0, 0.1) is None
 
 
+@pytest.mark.parametrize(("sd", "margin"), [(1e9, 0.05), (1e99, 1e-99)])
+def test_examples_needed_fit_every_format(sd, margin):
+    """Beyond reach is a number that JSON and Parquet hold, with a scale too."""
+    assert examples_needed(sd, margin) == examples_needed(0.0, margin, span=sd * 1e9) == 10**15
+
+
 def test_examples_needed_without_any_difference_seen():
     """Right/wrong answers that never differed still need the examples after which Tango's interval fits the margin."""
     n = examples_needed(0.0, 0.02, span=1.0)
@@ -549,7 +562,7 @@ def latencies(n: int) -> tuple[np.ndarray, np.ndarray]:
 def test_median_ratio_is_scipys_percentile_bootstrap(n):
     """The same as scipy.stats.bootstrap on pairs, also where resamples are smaller than the sample."""
     control, variant = latencies(n)
-    found = median_ratio_interval(control, variant)
+    found = quantile_ratio_interval(control, variant)
     expected = stats.bootstrap(
         (control, variant),
         lambda c, v, axis: np.median(v, axis=axis) / np.median(c, axis=axis),
@@ -564,16 +577,16 @@ def test_median_ratio_takes_an_examples_repeats_as_one():
     """Ten equal repeats bring no more certainty than one, and NaN repeats none less."""
     control, variant = (values[:, None] for values in latencies(40))
     gaps = np.hstack([variant, np.full((40, 2), np.nan)])
-    assert median_ratio_interval(control, variant) == median_ratio_interval(np.repeat(control, 10, axis=1), gaps)
+    assert quantile_ratio_interval(control, variant) == quantile_ratio_interval(np.repeat(control, 10, axis=1), gaps)
 
 
 def test_median_ratio_needs_six_examples_and_a_median_above_zero():
     """Fewer cannot hold 95% for a median; a free control has no ratio."""
     control, variant = latencies(6)
-    assert median_ratio_interval(control, variant) is not None
-    assert median_ratio_interval(control[:5], variant[:5]) is None
-    assert median_ratio_interval(np.zeros(20), np.ones(20)) is None
-    assert median_ratio_interval(np.full(20, np.nan), np.ones(20)) is None
+    assert quantile_ratio_interval(control, variant) is not None
+    assert quantile_ratio_interval(control[:5], variant[:5]) is None
+    assert quantile_ratio_interval(np.zeros(20), np.ones(20)) is None
+    assert quantile_ratio_interval(np.full(20, np.nan), np.ones(20)) is None
 
 
 def test_a_high_quantile_is_scipys_percentile_bootstrap():
@@ -587,6 +600,19 @@ def test_a_high_quantile_is_scipys_percentile_bootstrap():
     ).confidence_interval  # fmt: skip
     assert np.quantile(variant, 0.95) / np.quantile(control, 0.95) == pytest.approx(found.estimate)
     assert tuple(expected) == pytest.approx(found[1:3], abs=0.12 * (expected.high - expected.low))
+
+
+@pytest.mark.parametrize(("n", "share"), [(30, 0.5), (80, 0.9), (200, 0.95)])
+@pytest.mark.parametrize("level", [0.9, 0.99])
+def test_the_interval_of_a_quantile_is_scipys(n, share, level):
+    """The order statistics of scipy's quantile_test, one-sided at each end, where it has them."""
+    values = np.random.default_rng(n).lognormal(0, 1, n)
+    found = quantile_interval(values, share, level)
+    test = {side: stats.quantile_test(values, q=0.0, p=share, alternative=side) for side in ("less", "greater")}
+    each = 1 - (1 - level) / 2
+    low = test["greater"].confidence_interval(each).low
+    high = test["less"].confidence_interval(each).high
+    assert (low, np.inf if np.isnan(high) else high) == (found.low, found.high)
 
 
 def test_a_high_quantile_needs_its_examples_and_takes_every_repeat():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 
 from workbench.errors import InputError
-from workbench.evaluation.statistics import examples_needed, mean_interval, median_ratio_interval, paired_interval
+from workbench.evaluation.sentences import figures_text
+from workbench.evaluation.statistics import examples_needed, mean_interval, paired_interval, quantile_ratio_interval
 from workbench.evaluation.verdict import ArmScores, Guardrail, decide
 from workbench.records import canonical_json
 
@@ -158,7 +160,11 @@ def test_several_variants_share_the_level():
     assert single.interval == pytest.approx(found.contrasts[1].interval)
     assert min(1, 2 * single.p_value) == pytest.approx(found.contrasts[1].p_value)
     assert "97.5% interval" in found.contrasts[1].sentence
-    assert found.sentence.endswith("Winner: sentiment@2. sentiment@3: undecided. The 2 intervals hold together at 95%.")
+    figures = figures_text(found.contrasts[1].interval, (0.05,))
+    assert "(97.5% interval" in figures
+    assert found.sentence.endswith(
+        f"Winner: sentiment@2. sentiment@3: undecided, {figures}. The 2 intervals hold together at 95%."
+    )
 
 
 def test_a_verdict_can_hang_on_how_many_were_tried():
@@ -176,7 +182,7 @@ def test_the_best_of_several_wins():
     assert THREE == found.winner
     assert "Winner: sentiment@3, the best estimate of those that are better" in found.sentence
     assert "(they were not compared with each other)" in found.sentence
-    assert "sentiment@2: better." in found.sentence
+    assert "sentiment@2: better, +" in found.sentence
 
 
 def test_the_lowest_of_several_wins_where_less_is_better():
@@ -214,7 +220,7 @@ def test_latency_holds():
     noise = np.random.default_rng(6).lognormal(0, 0.1, (96, 2))
     found, check = guarded(Guardrail("latency", 0.2, "latency"), latency=(SECONDS, 1.05 * SECONDS * noise))
     assert "Guardrails held: latency. Winner: sentiment@2." in found.sentence
-    ratio = median_ratio_interval(SECONDS, 1.05 * SECONDS * noise)
+    ratio = quantile_ratio_interval(SECONDS, 1.05 * SECONDS * noise)
     assert ("held", 0.2) == (check.state, check.margin)
     assert tuple(limit - 1 for limit in ratio[:3]) == pytest.approx(check.interval[:3])
     assert check.sentence.startswith("Guardrail latency holds for sentiment@2 against sentiment@1: +")
@@ -315,7 +321,7 @@ def test_a_better_variant_that_breaks_leaves_the_win_to_the_next():
     ]
     found = verdict(*arms, guardrails=[Guardrail("latency", 0.2, "latency")])
     assert THREE == found.winner
-    assert "sentiment@2: better but breaks latency." in found.sentence
+    assert re.search(r"sentiment@2: better, [^.]+\.[^)]+\), but breaks latency\.", found.sentence)
 
 
 # -- odd input --------------------------------------------------------------------------------------------------------
@@ -405,6 +411,11 @@ def test_names_are_as_short_as_they_can_be():
         primary="exact_match", control="triage@1 · ollama/a", margin=0.05,
     )  # fmt: skip
     assert both.sentence.startswith("triage@2 · ollama/b is better than triage@1 · ollama/a on exact_match")
+    tagged = decide(
+        [arm("triage@1 · ollama/a · temperature=0.0", CONTROL), arm("triage@2 · ollama/a · temperature=0.7", BETTER)],
+        primary="exact_match", control="triage@1 · ollama/a · temperature=0.0", margin=0.05,
+    )  # fmt: skip
+    assert tagged.sentence.startswith("triage@2 · temperature=0.7 is better than triage@1 · temperature=0.0 on")
 
 
 @pytest.mark.parametrize(
@@ -448,3 +459,18 @@ def test_wrong_arguments_are_named(call, message):
     """What was passed wrongly is in the message."""
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_one_that_is_as_good_says_what_became_of_its_guardrails():
+    """Who changes to what is as good, because it is quicker or cheaper, is told what got worse."""
+    held = verdict(
+        arm(ONE, CONTROL, latency=SECONDS), arm(TWO, CONTROL, latency=SECONDS / 2),
+        guardrails=[Guardrail("latency", 0.2, "latency")],
+    )  # fmt: skip
+    assert ("equivalent", None) == (held.contrasts[0].decision, held.winner)
+    assert held.sentence.endswith("Guardrails held: latency.")
+    broken = verdict(
+        arm(ONE, CONTROL, latency=SECONDS), arm(TWO, CONTROL, latency=SECONDS * 2),
+        guardrails=[Guardrail("latency", 0.2, "latency")],
+    )  # fmt: skip
+    assert "Guardrail latency is broken for sentiment@2 against sentiment@1: +100%" in broken.sentence

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ArmScores", "alike_concurrency", "columns", "example_differences", "not_comparable"]
+__all__ = ["ArmScores", "alike_concurrency", "columns", "example_differences", "not_comparable", "repeat_means"]
 
 Array = npt.NDArray[np.float64]
 
@@ -20,7 +20,8 @@ class ArmScores:
     """What one variant scored. Row i of every array, and of every other arm's, is example i; NaN is unscored.
 
     scores: for each scorer (examples, repeats). latency: seconds, cost: dollars, likewise, None if unknown throughout.
-    concurrency: how many calls were typically in flight when its latency was measured, None if unknown.
+    people: of a judge's score NAME, what people said of the same answers, likewise.
+    concurrency: how many calls were in flight on average when its latency was measured, None if unknown.
     """
 
     label: str
@@ -28,6 +29,7 @@ class ArmScores:
     latency: Array | None = None
     cost: Array | None = None
     concurrency: float | None = None
+    people: Mapping[str, Array] = field(default_factory=dict)
 
 
 def alike_concurrency(one: float | None, other: float | None) -> bool:
@@ -42,7 +44,7 @@ def not_comparable(one: ArmScores, other: ArmScores) -> str:
     """Why the latencies of two arms say nothing about each other, empty if they do: another number of calls at once."""
     if alike_concurrency(one.concurrency, other.concurrency):
         return ""
-    return f"not comparable, measured with {one.concurrency:g} and with {other.concurrency:g} calls in flight"
+    return f"not comparable, measured with {one.concurrency:.3g} and with {other.concurrency:.3g} calls in flight"
 
 
 def columns(values: Array) -> Array:
@@ -56,8 +58,13 @@ def example_differences(scores: Array, control: int, variant: int) -> Array:
 
     scores: (variants, examples, repeats); control, variant: positions in it.
     """
-    there = np.isfinite(scores[[control, variant]])
-    counts = there.sum(axis=2)
-    sums = np.where(there, scores[[control, variant]], 0.0).sum(axis=2)
-    means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    means = repeat_means(scores[[control, variant]])
     return np.asarray(means[1] - means[0])
+
+
+def repeat_means(values: Array) -> Array:
+    """Over the last axis, the mean of what is known; NaN where nothing is."""
+    there = np.isfinite(values)
+    counts = there.sum(axis=-1)
+    sums = np.where(there, values, 0.0).sum(axis=-1)
+    return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ import pandas as pd
 from workbench.errors import InputError
 from workbench.evaluation.arms import example_differences
 from workbench.evaluation.runner import Run
+from workbench.evaluation.scorers.scorer import Answer, Scorer
+from workbench.records import Score
 
-__all__ = ["deltas", "example_table", "rows"]
+__all__ = ["deltas", "example_table", "explanations", "rows"]
 
 
 def deltas(run: Run, variant: str | None) -> np.ndarray:
@@ -68,11 +72,35 @@ def rows(run: Run, examples: set[int] | None = None) -> pd.DataFrame:
         place = (numbers.of(label), example, repeat)
         scores = {f"score_{name}": values[place] for name, values in numbers.scores.items()}
         kept = {name: value for name, value in row.items() if name not in ("scores", "warmup")}
-        records.append(kept | scores)
+        records.append(kept | {"explanations": explanations(run, row)} | scores)
     columns = [*(f"score_{name}" for name in numbers.scores)]
     return (
         pd.DataFrame(records) if records else pd.DataFrame(columns=["variant", "example", "repeat", "text", *columns])
     )
+
+
+def explanations(run: Run, row: Mapping[str, Any]) -> dict[str, str]:
+    """By scorer of this plan, why an answer has its score: what was said when it was made, if the score is still that one, else
+    what the scorer says now. What a judge said of an answer from before stays with its judgement."""
+    if row["error"] is not None:
+        return {}
+    said, before = row.get("explanations") or {}, row.get("scores") or {}
+    place = (run.measurements.of(row["variant"]), row["example"], row["repeat"])
+    found: dict[str, str] = {}
+    anew: list[Scorer] = []
+    for scorer in run.plan.scorers:
+        now = float(run.measurements.scores[scorer.name][place])
+        then = before.get(scorer.name, math.inf)
+        if now == then or (now != now and then is None):
+            found[scorer.name] = said.get(scorer.name, "")
+        elif not scorer.asks and scorer.needs is None:
+            anew.append(scorer)
+    if anew:
+        answer = Answer(row["text"], row.get("tool_calls") or ())
+        example = run.plan.dataset[int(run.plan.indices[row["example"]])]
+        scores = {scorer.name: scorer(answer, example) for scorer in anew}
+        found |= {name: score.explanation for name, score in scores.items() if isinstance(score, Score)}
+    return {name: why for name, why in found.items() if why}
 
 
 def _answer(rows: pd.DataFrame) -> str:

@@ -17,7 +17,6 @@ chemisch-pharmazeutischen Industrie 6; for thresholds: Angelopoulos, Bates, Cand
 
 from __future__ import annotations
 
-import html
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -248,6 +247,23 @@ class CacheTuning:
         columns = ["asked", "cached", "cosine", "veto"]
         return pd.DataFrame([[getattr(pair, name) for name in columns] for pair in _falling(found)], columns=columns)
 
+    def border(self, threshold: float, count: int = 5) -> pd.DataFrame:
+        """The `count` pairs on each side of a threshold, the highest cosine first: asked, cached, cosine, same ("yes", "no" or
+        "unlabelled"), and what happens ("served", "not served", or "vetoed" for what the guard alone stops)."""
+        import pandas as pd
+
+        known = _falling([pair for pair in self.pairs if pair.cosine is not None])
+        least = threshold - _ROUNDING
+        above = [pair for pair in known if (pair.cosine or 0.0) >= least][-count:]
+        below = [pair for pair in known if (pair.cosine or 0.0) < least][:count]
+        said = {True: "yes", False: "no", None: "unlabelled"}
+        rows = [
+            (pair.asked, pair.cached, f"{pair.cosine:.4f}", said[pair.same],
+             "not served" if pair in below else "vetoed" if self.guarded and pair.veto else "served")
+            for pair in (*above, *below)
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=["asked", "cached", "cosine", "same", "what happens"])
+
     def to_label(self, threshold: float) -> list[Pair]:
         """What is served at a threshold and has no label, the highest cosine first."""
         return _falling([pair for pair in self._served(threshold, guarded=self.guarded) if pair.same is None])
@@ -310,9 +326,11 @@ class CacheTuning:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        shown = tables.to_html(self.table()) + f'<p class="wb-note">{html.escape(self.legend)}</p>'
-        told = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes())
-        return f"<p><strong>{html.escape(self.sentence)}</strong></p>{shown}{self.false_hits_html(self.shown)}{told}"
+        shown = tables.to_html(self.table()) + f'<p class="wb-note">{tables.html_text(self.legend)}</p>'
+        told = "".join(f"<p>{tables.html_text(note)}</p>" for note in self.notes())
+        return (
+            f"<p><strong>{tables.html_text(self.sentence)}</strong></p>{shown}{self.false_hits_html(self.shown)}{told}"
+        )
 
 
 def _falling(pairs: Iterable[Pair]) -> list[Pair]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import html
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +18,21 @@ from workbench.evaluation import behind, findings, statistics
 from workbench.evaluation.arms import alike_concurrency
 from workbench.evaluation.deciding import verdict_of
 from workbench.evaluation.folder import RunFolder
+from workbench.evaluation.headline import headline
+from workbench.evaluation.judging.table import judge_table, judges_of
+from workbench.evaluation.marks import Marks
 from workbench.evaluation.matrix import pareto_table
 from workbench.evaluation.measurements import FRESH, MISSING, REPLAYED
 from workbench.evaluation.notes import notes
 from workbench.evaluation.runner import Run
+from workbench.evaluation.scorers.judges import Judging
+from workbench.evaluation.scorers.registry import meaning
+from workbench.evaluation.sentences import count_text, level_text
 from workbench.records import Interval, Variant, Verdict
+
+if TYPE_CHECKING:
+    from workbench.evaluation.browsing import ExamplePages
+    from workbench.evaluation.gates.report import GateReport
 
 __all__ = ["Comparison"]
 
@@ -31,7 +40,7 @@ __all__ = ["Comparison"]
 class Comparison:
     """A run and what it says. All figures are those that were measured when the answers were made; replayed rows say so.
 
-    status: what to print for a prompt version in the table's last column, by prompt digest.
+    status: what to print in the table's last column, by variant's label.
     """
 
     def __init__(self, run: Run, *, status: Mapping[str, str] | None = None) -> None:
@@ -48,14 +57,7 @@ class Comparison:
         """
         plan, numbers, run = self.run.plan, self.run.measurements, self.run
         whole = run.ended in ("clear", "budget")
-        asked = (numbers.state != MISSING).any(axis=2)
-        labels, examples = numbers.variants, np.arange(asked.shape[1])
-        if run.examples is not None:
-            examples = run.examples  # in the plan's order, which a sequential interval needs
-        if run.stopped and not whole:
-            begun = asked.any(axis=1)
-            labels = tuple(label for label in labels if begun[numbers.of(label)])
-            examples = examples[asked[begun].all(axis=0)[examples]]
+        labels, examples = self._decided_about
         if run.stopped and (
             plan.control not in labels or len(labels) < 2 <= len(numbers.variants) or not len(examples)
         ):
@@ -71,13 +73,27 @@ class Comparison:
         so_far = f"Partial, {numbers.done:,} of {numbers.total:,} answers ({run.stopped})"
         return replace(verdict, sentence=f"{so_far}: {verdict.sentence}{not_yet}")
 
+    @cached_property
+    def _decided_about(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Labels and positions of the examples that the verdict is about, in the plan's order if it may end early."""
+        numbers, run = self.run.measurements, self.run
+        asked = (numbers.state != MISSING).any(axis=2)
+        labels, examples = numbers.variants, np.arange(asked.shape[1])
+        if run.examples is not None:
+            examples = run.examples  # in the plan's order, which a sequential interval needs
+        if run.stopped and run.ended not in ("clear", "budget"):
+            begun = asked.any(axis=1)
+            labels = tuple(label for label in labels if begun[numbers.of(label)])
+            examples = examples[asked[begun].all(axis=0)[examples]]
+        return labels, examples
+
     def _ended(self) -> str:
         """How a run ended by its own plan, and what that saved."""
         run, numbers = self.run, self.run.measurements
         if run.ended == "budget":
             return f"The run {run.stopped}."
         calls = numbers.total - numbers.done
-        saved = [f"{calls:,} calls"]
+        saved = [tables.format_count(calls, "call")]
         costs = [_mean_if_all(numbers.cost[at][numbers.worked[at]]) for at in range(len(numbers.variants))]
         missing = [numbers.state[at].size - int(numbers.worked[at].sum()) for at in range(len(numbers.variants))]
         money = sum(cost * count for cost, count in zip(costs, missing, strict=True))
@@ -92,6 +108,17 @@ class Comparison:
     def winner(self) -> Variant | None:
         """The variant that is better than the control and breaks no guardrail, else None."""
         return next((v for v in self.run.plan.variants if v.label == self.verdict.winner), None)
+
+    def gate(self, gates: Sequence[str]) -> GateReport:
+        """Whether a change may pass: each gate ("accuracy: non-inferior 0.02", "p95_ms < 2000") is decided by its interval.
+
+        InputError for a gate that cannot be read, or a score that is not here; see `evaluation.gates.gate`.
+        """
+        from workbench.evaluation.gates.gate import read_gates
+        from workbench.evaluation.gates.measuring import check_gates
+        from workbench.evaluation.gates.report import GateReport
+
+        return GateReport(self, check_gates(self, read_gates(gates, self.run.plan)))
 
     @property
     def complete(self) -> bool:
@@ -136,7 +163,7 @@ class Comparison:
             "replayed": int(((state == REPLAYED) & worked).sum()),
             "oldest": datetime.fromtimestamp(float(times.min()), UTC) if len(times) else None,
             "verdict": self._decision(variant.label),
-            "status": self._status.get(variant.prompt.digest, "not released"),
+            "status": self._status.get(variant.label, "not released"),
         }
 
     def _decision(self, label: str) -> str:
@@ -167,11 +194,21 @@ class Comparison:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    @cached_property
+    def judges(self) -> pd.DataFrame:
+        """One row a judge, as numbers: how far people agree with it, how steady it is, what it could not score, what it cost; see
+        `judging.table.judges_of`. Empty without judges."""
+        return judges_of(self.run)
+
+    def judge_table(self) -> pd.DataFrame:
+        """The same as people read it: every cell is text."""
+        return judge_table(self.judges, self.run.plan.level)
+
     def _apart(self, values: Mapping[Hashable, Any]) -> str:
         """What stands behind a latency that says nothing about the control's."""
         own, control = values["in_flight"], self.run.measurements.concurrency(self.run.plan.control)
         own = None if pd.isna(own) else float(own)
-        return "" if alike_concurrency(own, control) else f" (not comparable: {own:g} in flight)"
+        return "" if alike_concurrency(own, control) else f" (not comparable: {own:.3g} in flight)"
 
     def pareto(self) -> pd.DataFrame:
         """Quality, cost and latency of every variant, and which other one beats it in all three; see `matrix.pareto_table`."""
@@ -180,30 +217,42 @@ class Comparison:
         return pareto_table(rows, plan.primary.name, higher_is_better=plan.primary.higher_is_better)
 
     def prompts(self) -> pd.DataFrame:
-        """What was compared: one row a prompt version, with kind, params and the whole text."""
+        """What was compared: one row a prompt version, with the whole text first, so that a narrow screen shows it."""
         rows = []
         for variant in self.run.plan.variants:
             prompt = variant.prompt
             text = prompt.text or "\n\n".join(f"[{message.role}]\n{message.content}" for message in prompt.messages)
             params = ", ".join(f"{name} = {value!r}" for name, value in variant.params.to_mapping().items())
             rows.append(
-                {"prompt": prompt.ref, "kind": prompt.kind, "why": prompt.message, "params": params, "text": text}
+                {"prompt": prompt.ref, "text": text, "why": prompt.message, "kind": prompt.kind, "params": params}
             )
         return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
 
     def provenance(self) -> pd.DataFrame:
         """By what the figures were made: one row a fact."""
         plan, folder = self.run.plan, self.run.folder
-        facts = [("data set", f"{plan.dataset.name}, {len(plan.indices)} examples, digest {plan.dataset.digest[:16]}")]
+        facts = [
+            ("data set", f"{plan.dataset.name}, {count_text(len(plan.indices))}, digest {plan.dataset.digest[:16]}")
+        ]
         for variant in {v.model: v for v in plan.variants}.values():
             known = f"digest {variant.model_digest[:16]}" if variant.model_digest else "digest unknown"
             facts.append(("model", f"{variant.model}, {known}, server {variant.server_version or 'unknown'}"))
         facts += [("prompt", f"{v.prompt.ref}, digest {v.prompt.digest[:16]}") for v in plan.variants]
+        for scorer in plan.scorers:
+            if isinstance(scorer.function, Judging):
+                asked = ", ".join(f"{p.ref}, digest {p.digest[:16]}" for p in scorer.function.prompts)
+                facts.append((f"judge of {scorer.name}", f"{scorer.function.use.model} by the prompt {asked}"))
         facts += [
-            ("order", f"seed {plan.seed}, {plan.repeats} repeat{'s' if plan.repeats > 1 else ''}, prompts interleaved"),
+            *((scorer.name, meaning(scorer)) for scorer in plan.scorers),
+            (
+                "margin",
+                f"±{plan.margin:g} on {plan.primary.name}, which decides: a mean difference within it counts as none",
+            ),
+            ("order", f"seed {plan.seed}, {tables.format_count(plan.repeats, 'repeat')}, prompts interleaved"),
             (
                 "intervals",
-                f"{plan.level:.0%}; " + ("; ".join(sorted({c.method for c in self.verdict.contrasts})) or "none"),
+                f"{level_text(plan.level)}; "
+                + ("; ".join(sorted({c.method for c in self.verdict.contrasts})) or "none"),
             ),
             ("rows", str(folder.path)),
         ]
@@ -211,9 +260,20 @@ class Comparison:
 
     # -- the examples behind it -----------------------------------------------------------------------------------
 
+    @cached_property
+    def pages(self) -> ExamplePages:
+        """Its examples page by page: filtered, sorted, searched, and one in full; what `bench.show` draws."""
+        from workbench.evaluation.browsing import ExamplePages
+
+        return ExamplePages(self.run)
+
     def rows(self) -> pd.DataFrame:
         """One row for each variant, example and repeat that was measured, with request, answer and scores (score_NAME)."""
         return behind.rows(self.run)
+
+    def marks(self) -> pd.DataFrame:
+        """What people noted on its answers in `bench.show`, in any session: one row a mark; see `Marks.frame`. No score."""
+        return Marks(self.run.folder).frame()
 
     def latencies(self) -> pd.DataFrame:
         """Seconds of every answer: columns variant and latency. Nothing is read from disk."""
@@ -241,7 +301,12 @@ class Comparison:
 
     def slice_text(self, key: str) -> str:
         """The same as text, with the warning that belongs to looking at many slices."""
-        return findings.slice_text(self.run.plan, self.run.measurements, key)
+        besides = []
+        if self.run.ended == "clear":
+            besides.append("The run stopped as soon as the whole was clear, so these intervals are too narrow.")
+        if any(contrast.judged is not None for contrast in self.verdict.contrasts):
+            besides.append("These are the judge's own scores: people correct the difference over all examples only.")
+        return findings.slice_text(self.run.plan, self.run.measurements, key, besides=" ".join(besides))
 
     def effects(self) -> pd.DataFrame:
         """One row a contrast: difference, examples better, worse and the same, odds ratio, standardised difference."""
@@ -261,13 +326,23 @@ class Comparison:
 
     def sensitivity(self) -> pd.DataFrame:
         """How much each decision hangs on single examples."""
-        return findings.sensitivity(self.run.plan, self.run.measurements, self.verdict)
+        return findings.sensitivity(self.run.plan, self.run.measurements, self.verdict, self._decided_about[1])
 
     # -- how it shows ---------------------------------------------------------------------------------------------
 
     def notes(self) -> list[str]:
         """What a reader must know besides the verdict: what was reused, left out, failed or is missing."""
-        return notes(self.run, self.verdict, self.pareto())
+        return notes(self.run, self.verdict, self._decided_about[1], self.pareto())
+
+    def headline(self) -> dict[str, dict[str, Any]]:
+        """The few numbers that a report publishes, with what could explain a change of them: `publish(**result.headline())`."""
+        return headline(self)
+
+    def to_parquet(self, path: Path | str) -> Path:
+        """Write every row with request, answer, scores and provenance as one Parquet file; see `evaluation.parquet`."""
+        from workbench.evaluation.parquet import write_parquet
+
+        return write_parquet(self, path)
 
     def to_mapping(self) -> dict[str, Any]:
         """Everything in plain types, for JSON: verdict, summary, notes, provenance. NaN is None."""
@@ -285,27 +360,47 @@ class Comparison:
             "variants": [record | {"label": v.label} for record, v in zip(records, plan.variants, strict=True)],
             "dataset": {"name": plan.dataset.name, "digest": plan.dataset.digest, "examples": len(plan.indices)},
             "calls": {"planned": numbers.total, "there": numbers.done, "usd_now": self.run.spent},
+            "judges": [
+                {name: None if _missing(value) else value for name, value in row.items()}
+                for row in self.judges.to_dict("records")
+            ],
             "notes": self.notes(),
             "text": str(self),
         }
 
-    def save(self, path: Path | str | None = None) -> Path:
-        """Write the result as JSON: into the run's folder (result.json), or to `path`; whole or not at all."""
+    def save(self, path: Path | str | None = None, **more: Any) -> Path:
+        """Write the result, and what else is given, as JSON: into the run's folder (result.json), or to `path`; whole or not at
+        all."""
         if path is None:
-            return self.run.folder.write("result.json", self.to_mapping())
+            return self.run.folder.write("result.json", self.to_mapping() | more)
         target = Path(path).expanduser().resolve()
-        return RunFolder(target.parent, self.run.folder.run_id).write(target.name, self.to_mapping())
+        return RunFolder(target.parent, self.run.folder.run_id).write(target.name, self.to_mapping() | more)
 
     def __str__(self) -> str:
         parts = [f"Verdict: {self.verdict.sentence}", "", tables.to_text(self.table())]
+        if len(self.judges):
+            parts += ["", tables.to_text(self.judge_table(), title="The judges"), ""]
         parts += [f"Note: {note}" for note in self.notes()]
         return "\n".join([*parts, f"Rows: {self.run.folder.path}"])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes())
-        return f"<p><strong>{html.escape(self.verdict.sentence)}</strong></p>{tables.to_html(self.table())}{notes}"
+        notes = "".join(f"<p>{tables.html_text(note)}</p>" for note in self.notes())
+        decided = f"<p>{tables.html_text(self._decided_by())}</p>" if self.verdict.contrasts else ""
+        shown = tables.to_html(self.table())
+        if len(self.judges):
+            shown += tables.to_html(self.judge_table(), caption="The judges")
+        return f"<p><strong>{tables.html_text(self.verdict.sentence)}</strong></p>{decided}{shown}{notes}"
+
+    def _decided_by(self) -> str:
+        """What decided, for a reader who did not choose it."""
+        plan, what = self.run.plan, meaning(self.run.plan.primary).rstrip(".")
+        within = f"equivalent if it lies within ±{plan.margin:g}, else " if plan.margin else ""
+        return (
+            f"Decided by {plan.primary.name} ({what}), by the interval of its mean difference to {plan.control}, example by "
+            f"example: {within}better or worse if it leaves 0 out, else undecided."
+        )
 
 
 def _median(values: np.ndarray) -> float:

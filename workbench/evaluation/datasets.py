@@ -8,7 +8,6 @@ in order: it depends neither on format nor on column order, and `sha256sum` of t
 from __future__ import annotations
 
 import hashlib
-import html
 import operator
 import os
 import random
@@ -25,6 +24,7 @@ import orjson
 from workbench.errors import DatasetError
 from workbench.evaluation.sources import Origin, Rows, input_column, near, normalised, open_source
 from workbench.records import Example
+from workbench.tables import html_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,6 +102,16 @@ class Dataset:
         for index in range(len(self)):
             yield self[index]
 
+    @property
+    def stored(self) -> str:
+        """The digest of the whole that this is a selection of: the name of its file in the cache folder."""
+        return self._lines.path.stem
+
+    @property
+    def other_splits(self) -> list[str]:
+        """Splits of the whole of which this selection has no example."""
+        return [split for split in self._lines.splits[1:] if split not in self.splits]
+
     def select(self, *, split: str | None = None, limit: int | None = None, seed: int = 0) -> Dataset:
         """A view: the examples of `split`, at most `limit` of them, in their original order.
 
@@ -120,7 +130,9 @@ class Dataset:
             rows = rows[self._lines.split_codes[rows] == self._lines.splits.index(split)]
         if limit is not None:
             if isinstance(limit, bool) or not hasattr(limit, "__index__") or limit < 1:
-                raise DatasetError(f"limit = {limit!r} must be a whole number of at least 1, or None for all examples.")
+                raise DatasetError(
+                    f"limit (--limit) = {limit!r} must be a whole number from 1; without it all examples are used."
+                )
             if not isinstance(seed, int):
                 raise DatasetError(f"seed = {seed!r} must be a whole number, so that the sample can be drawn again.")
             if limit < len(rows):
@@ -182,8 +194,8 @@ class Dataset:
         return f"Dataset({self.name!r}: " + "; ".join(f"{key} {value}" for key, value in self._facts()) + ")"
 
     def _repr_html_(self) -> str:
-        cells = "".join(f"<tr><th>{key}</th><td>{html.escape(value)}</td></tr>" for key, value in self._facts())
-        return f"<table><caption>Data set {html.escape(self.name)}</caption><tbody>{cells}</tbody></table>"
+        cells = "".join(f"<tr><th>{key}</th><td>{html_text(value)}</td></tr>" for key, value in self._facts())
+        return f"<table><caption>Data set {html_text(self.name)}</caption><tbody>{cells}</tbody></table>"
 
 
 class _Lines:

@@ -26,6 +26,11 @@ def arms_of(plan: Plan, numbers: Measurements, labels: Sequence[str], examples: 
             latency=numbers.latency[numbers.of(label)][examples],
             cost=numbers.cost[numbers.of(label)][examples],
             concurrency=numbers.concurrency(label),
+            people={
+                scorer.name: numbers.scores[scorer.people.name][numbers.of(label)][examples]
+                for scorer in plan.scorers
+                if scorer.people is not None
+            },
         )
         for label in labels
     ]
@@ -40,7 +45,7 @@ def verdict_of(
         level=plan.level, guardrails=plan.guardrails, higher_is_better=plan.primary.higher_is_better,
         binary=plan.primary.binary, seed=plan.seed, final=final, planned=len(plan.indices) if plan.sequential else None,
     )  # fmt: skip
-    return replace(verdict, sentence=verdict.sentence + by_whom(plan.primary))
+    return replace(verdict, sentence=verdict.sentence + by_whom(plan.primary, verdict.contrasts))
 
 
 def clear(plan: Plan, numbers: Measurements, examples: np.ndarray) -> bool:

@@ -120,26 +120,21 @@ def self_disagreement(values: Array) -> float | None:
 
 
 def fragility(
-    control: Array, variant: Array, decide: Callable[[Array, Array], str], *, most: int = _MOST_LEFT_OUT
+    differences: Array, decision: str, decide: Callable[[npt.NDArray[np.intp]], str], *, most: int = _MOST_LEFT_OUT
 ) -> tuple[int, str] | None:
     """How few of the examples that speak most for the decision change it when they are left out, and what it is then.
 
-    decide: the decision of the rows of both that are left. None if it stands without the `most` strongest (or there are no more
-    than these). The strongest are those on the side of the mean difference, largest first.
+    differences: of each example, (examples,), NaN without a pair. decide: the decision without the examples at these positions.
+    None if it stands without the `most` strongest (or there are no more than these). The strongest are those on the side of the
+    mean difference, largest first.
     """
-    first, second = columns(control), columns(variant)
-    before, had = example_means(first)
-    after, has = example_means(second)
-    both = np.flatnonzero(had & has)
-    if len(both) < 2:
+    known = np.flatnonzero(np.isfinite(differences))
+    if len(known) < 2:
         return None
-    differences = (after - before)[both]
-    towards = differences if differences.mean() >= 0 else -differences
-    order = both[np.argsort(-towards, kind="stable")]
-    decision = decide(first[both], second[both])
-    for count in range(1, min(most, len(both) - 1) + 1):
-        left = np.sort(order[count:])
-        now = decide(first[left], second[left])
+    towards = differences[known] if differences[known].mean() >= 0 else -differences[known]
+    order = known[np.argsort(-towards, kind="stable")]
+    for count in range(1, min(most, len(known) - 1) + 1):
+        now = decide(order[:count])
         if now != decision:
             return count, now
     return None

@@ -15,14 +15,24 @@ from workbench.calls import Pace
 from workbench.errors import InputError
 from workbench.records import Usage, Variant, split_model
 
-__all__ = ["Budget", "Estimate", "ceiling", "estimate"]
+__all__ = [
+    "CHARS_PER_TOKEN",
+    "TEMPLATE",
+    "UNBOUNDED_OUTPUT",
+    "Budget",
+    "Estimate",
+    "Judged",
+    "ceiling",
+    "estimate",
+    "seconds_of_call",
+]
 
-_CHARS_PER_TOKEN = (4.5, 3.0)
-_UNBOUNDED_OUTPUT = 512
+CHARS_PER_TOKEN = (4.5, 3.0)
+UNBOUNDED_OUTPUT = 512
 # one thread of a small CPU: seconds for a prompt token that no slot has cached, and for an output token
 _EMBEDDED_SECONDS = (0.008, 0.02)
 _CHARS = 3.75  # a token, expected
-_TEMPLATE = 24  # tokens that a chat template adds at most, about
+TEMPLATE = 24  # tokens that a chat template adds at most, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +55,25 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What one judge adds to a run: calls, usd and seconds as (low, expected, high), tokens as (low, high). scorer: its name.
+    usd is None if the price is unknown, and seconds are NaN if its pace is; basis says from what they come."""
+
+    scorer: str
+    model: str
+    prompt: str
+    calls: tuple[int, int, int]
+    prompt_tokens: tuple[int, int]
+    completion_tokens: tuple[int, int]
+    usd: tuple[float, float, float] | None
+    seconds: tuple[float, float, float]
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
-    """For the whole run. Tokens and usd: (low, high); usd_expected by the tokens that earlier answers had, else by a guess.
+    """For the whole run. calls: of the variants; those of judges are in `judges`, and tokens, money and minutes are of both.
+    Tokens and usd: (low, high); usd_expected by the tokens that earlier answers had, else by a guess.
 
     minutes: expected, with minutes_range from the quicker and slower quarter of earlier calls. What is unknown is None;
     `basis` says from what it comes.
@@ -61,6 +88,7 @@ class Estimate:
     unpriced: tuple[str, ...] = ()
     usd_expected: float | None = None
     minutes_range: tuple[float, float] | None = None
+    judges: tuple[Judged, ...] = ()
 
 
 def estimate(
@@ -84,27 +112,21 @@ def estimate(
         prompt = variant.prompt
         fixed = len(prompt.text) + sum(len(message.content) + 8 for message in prompt.messages)
         own = chars[prompt.digest]
-        low, high = ((fixed + own) / rate for rate in _CHARS_PER_TOKEN)
-        low, high = math.floor(low), math.ceil(high) + _TEMPLATE
-        most = variant.params.max_tokens or _UNBOUNDED_OUTPUT
+        low, high = ((fixed + own) / rate for rate in CHARS_PER_TOKEN)
+        low, high = math.floor(low), math.ceil(high) + TEMPLATE
+        most = variant.params.max_tokens or UNBOUNDED_OUTPUT
         prompt_low, prompt_high = prompt_low + low * calls_each, prompt_high + high * calls_each
         out_low, out_high = out_low + calls_each, out_high + most * calls_each
         known = pace(variant.model)
         usual = min(most, known.tokens if known is not None else math.sqrt(most))
-        middle = (fixed + own) / _CHARS + _TEMPLATE / 2
+        middle = (fixed + own) / _CHARS + TEMPLATE / 2
         for place, (tokens, out) in enumerate(((low, 1), (high, most), (round(middle), max(1, round(usual))))):
             one_call = cost(variant.model, Usage(tokens, out))
             if one_call is None:
                 unpriced[variant.model] = None
             else:
                 usd[place] += one_call * calls_each
-        if known is not None:
-            one, basis = (known.low, known.high, known.expected), "from earlier calls"
-        elif split_model(variant.model)[0] == "embedded":
-            guess = _EMBEDDED_SECONDS[0] * own / _CHARS_PER_TOKEN[1] + _EMBEDDED_SECONDS[1] * min(most, 64)
-            one, basis = (guess / 3, guess * 2, guess), "assumed for one CPU thread"
-        else:
-            one, basis = (math.nan, math.nan, math.nan), f"{variant.model} has not been called yet"
+        one, basis = seconds_of_call(variant.model, known, own, most)
         requests, tokens_a_minute = budget(variant.model)
         paced = 60 * calls_each / requests if requests else 0.0
         paced = max(paced, 60 * calls_each * (low + 1) / tokens_a_minute if tokens_a_minute else 0.0)
@@ -130,7 +152,18 @@ def estimate(
     )
 
 
+def seconds_of_call(model: str, known: Pace | None, chars: float, most: int) -> tuple[tuple[float, float, float], str]:
+    """((low, high, expected), from what they come); NaN if unknown. known: its pace in earlier calls. chars: of a prompt that no
+    slot has cached; most: tokens of the answer."""
+    if known is not None:
+        return (known.low, known.high, known.expected), "from earlier calls"
+    if split_model(model)[0] == "embedded":
+        guess = _EMBEDDED_SECONDS[0] * chars / CHARS_PER_TOKEN[1] + _EMBEDDED_SECONDS[1] * min(most, 64)
+        return (guess / 3, guess * 2, guess), "assumed for one CPU thread"
+    return (math.nan, math.nan, math.nan), f"{model} has not been called yet"
+
+
 def ceiling(variant: Variant, size: int, cost: Callable[[str, Usage], float | None]) -> float | None:
     """Dollars that one call with a request of so many bytes costs at most, as far as can be said before; None if unknown."""
-    tokens = math.ceil(size / _CHARS_PER_TOKEN[1]) + _TEMPLATE
-    return cost(variant.model, Usage(tokens, variant.params.max_tokens or _UNBOUNDED_OUTPUT))
+    tokens = math.ceil(size / CHARS_PER_TOKEN[1]) + TEMPLATE
+    return cost(variant.model, Usage(tokens, variant.params.max_tokens or UNBOUNDED_OUTPUT))

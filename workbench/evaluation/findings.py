@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from workbench import tables
 from workbench.errors import InputError
 from workbench.evaluation import effects, statistics
 from workbench.evaluation.arms import example_differences
+from workbench.evaluation.deciding import arms_of
 from workbench.evaluation.measurements import Measurements
 from workbench.evaluation.plan import Plan
-from workbench.evaluation.verdict import decision_of
-from workbench.records import Interval, Verdict
+from workbench.evaluation.sentences import digits_of, level_text
+from workbench.evaluation.statistics import Paired
+from workbench.evaluation.verdict import deciding_difference, decision_of
+from workbench.records import Contrast, Interval, Verdict
 
 __all__ = ["effect_table", "hangs_on", "metadata", "sensitivity", "slice_table", "slice_text", "stability_table"]
 
@@ -66,8 +70,8 @@ def slice_table(plan: Plan, numbers: Measurements, key: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def slice_text(plan: Plan, numbers: Measurements, key: str) -> str:
-    """The table in words, with the warning that belongs to it."""
+def slice_text(plan: Plan, numbers: Measurements, key: str, *, besides: str = "") -> str:
+    """The table in words, with the warning that belongs to it, and what else must be said."""
     table = slice_table(plan, numbers, key)
     shown = pd.DataFrame(
         {
@@ -87,16 +91,25 @@ def slice_text(plan: Plan, numbers: Measurements, key: str) -> str:
     parts = table[key].nunique()
     looked = parts * (len(numbers.variants) - 1)
     warning = (
-        f"{looked} differences were looked at: their intervals are so wide that all of them hold together at {plan.level:.0%}. "
         "Who goes through many fields finds something by chance: take a slice for a hint, and test it on new examples."
     )
+    if looked > 1:
+        level = level_text(plan.level)
+        together = f"{looked} differences were looked at: their intervals are so wide that all of them hold together at {level}."
+        warning = f"{together} {warning}"
+    warning = f"{besides} {warning}" if besides else warning
     return f"{plan.primary.name} by {key}\n{tables.to_text(shown)}\nWarning: {warning}"
 
 
 def _interval(row: dict[Any, Any], name: str, low: str, high: str) -> str:
     if np.isnan(row[name]):
         return "unscored"
-    return tables.format_interval(Interval(row[name], row[low], row[high], 0.95), signed=name == "difference")
+    interval = Interval(row[name], row[low], row[high], 0.95)
+    if name != "difference":
+        return tables.format_interval(interval)
+    return tables.format_interval(
+        interval, signed=True, digits=digits_of(interval)
+    )  # an end that decides is not shown as 0
 
 
 def effect_table(plan: Plan, numbers: Measurements, verdict: Verdict) -> pd.DataFrame:
@@ -150,41 +163,75 @@ def stability_table(plan: Plan, numbers: Measurements, texts: dict[str, np.ndarr
     return pd.DataFrame(rows)
 
 
-def hangs_on(plan: Plan, numbers: Measurements, variant: str, *, most: int = 10) -> tuple[int, str] | None:
-    """How few examples that speak for a decision change it if they are left out, and to what; None beyond `most`."""
-    scores = numbers.scores[plan.primary.name]
-    each = 1 - (1 - plan.level) / max(1, len(numbers.variants) - 1)
+class _Pairs:
+    """The examples behind one contrast, and what it is without some of them, reckoned as the verdict reckons it.
 
-    def decide(before: np.ndarray, after: np.ndarray) -> str:
-        found = statistics.paired_interval(
-            before, after, level=each, seed=plan.seed, binary=plan.primary.binary, resamples=999
+    differences: of each example, (examples,), NaN without a pair; where people put a judge right, by what people said.
+    """
+
+    def __init__(self, plan: Plan, numbers: Measurements, contrast: Contrast, examples: np.ndarray) -> None:
+        self._plan = plan
+        self._contrast = contrast
+        self._arms = arms_of(plan, numbers, (contrast.control, contrast.variant), examples)
+        name = plan.primary.name
+        by_people = contrast.judged is not None
+        self.differences = example_differences(
+            np.stack([arm.people[name] if by_people else arm.scores[name] for arm in self._arms]), 0, 1
         )
+
+    def without(self, left_out: np.ndarray) -> Paired | None:
+        """The difference that would decide, had these examples no score."""
+        plan, name = self._plan, self._plan.primary.name
+        blank = np.isin(np.arange(len(self.differences)), left_out)[:, None]
+        base, arm = (
+            replace(arm, scores={**arm.scores, name: np.where(blank, np.nan, arm.scores[name])}) for arm in self._arms
+        )
+        return deciding_difference(
+            base, arm, name, level=self._contrast.interval.level if self._contrast.interval else plan.level,
+            seed=plan.seed, binary=plan.primary.binary, planned=len(plan.indices) if plan.sequential else None,
+            resamples=999,
+        )  # fmt: skip
+
+    def decision(self, left_out: np.ndarray) -> str:
+        """The decision without these."""
+        found = self.without(left_out)
         if found is None:
             return "undecided"
-        return decision_of(found.interval, plan.margin, plan.primary.higher_is_better)
+        if (found.judged is None) != (self._contrast.judged is None):
+            return self._contrast.decision  # too few ratings are left to correct by: that is no change of mind
+        return decision_of(found.interval, self._plan.margin, self._plan.primary.higher_is_better)
 
-    return effects.fragility(scores[numbers.of(plan.control)], scores[numbers.of(variant)], decide, most=most)
+
+def hangs_on(
+    plan: Plan, numbers: Measurements, contrast: Contrast, examples: np.ndarray, *, most: int = 10
+) -> tuple[int, str] | None:
+    """How few examples that speak for a decision change it if they are left out, and to what; None beyond `most`.
+
+    examples: those that the verdict is about, in its order.
+    """
+    pairs = _Pairs(plan, numbers, contrast, examples)
+    return effects.fragility(pairs.differences, contrast.decision, pairs.decision, most=most)
 
 
-def sensitivity(plan: Plan, numbers: Measurements, verdict: Verdict) -> pd.DataFrame:
+def sensitivity(plan: Plan, numbers: Measurements, verdict: Verdict, examples: np.ndarray) -> pd.DataFrame:
     """One row a contrast: its decision, the example that moves the difference most, the difference without it, how few examples
-    change the decision if left out (None beyond 10) and what it is then."""
+    change the decision if left out (None beyond 10) and what it is then. examples: those that the verdict is about, in its
+    order."""
     rows = []
     for contrast in verdict.contrasts:
-        deltas = example_differences(
-            numbers.scores[plan.primary.name], numbers.of(plan.control), numbers.of(contrast.variant)
-        )
+        pairs = _Pairs(plan, numbers, contrast, examples)
+        deltas = pairs.differences
         known = np.flatnonzero(~np.isnan(deltas))
         row: dict[str, Any] = {"variant": contrast.variant, "decision": contrast.decision, "example": None}
         row |= {"difference": np.nan, "without": np.nan, "changes_at": None, "to": None}
-        if len(known) > 1:
-            mean = deltas[known].mean()
-            at = known[np.argmax(np.abs(deltas[known] - mean))]
-            found = hangs_on(plan, numbers, contrast.variant)
+        if len(known) > 1 and contrast.interval is not None:
+            at = known[np.argmax(np.abs(deltas[known] - deltas[known].mean()))]
+            without = pairs.without(np.asarray([at]))
+            found = effects.fragility(deltas, contrast.decision, pairs.decision)
             row |= {
-                "example": plan.dataset[int(plan.indices[at])].id,
-                "difference": mean,
-                "without": (mean * len(known) - deltas[at]) / (len(known) - 1),
+                "example": plan.dataset[int(plan.indices[examples[at]])].id,
+                "difference": contrast.interval.estimate,
+                "without": np.nan if without is None else without.interval.estimate,
                 "changes_at": None if found is None else found[0],
                 "to": None if found is None else found[1],
             }

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from workbench.calls import read_rows
 from workbench.errors import RunError
@@ -27,14 +30,34 @@ class RunFolder:
     path: Path
     run_id: str
 
+    def segments(self) -> list[Path]:
+        """The files of rows, oldest first."""
+        return sorted(self.path.glob("rows-*.jsonl"), key=lambda item: (item.stat().st_mtime_ns, item.name))
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every row, oldest segment first."""
-        for segment in sorted(self.path.glob("rows-*.jsonl"), key=lambda item: (item.stat().st_mtime_ns, item.name)):
+        for segment in self.segments():
             yield from read_rows(segment)
 
     def has_answers(self) -> bool:
         """Whether any row is an answer: a run that was aborted at once leaves none."""
         return any(row["error"] is None and not row["warmup"] for row in self.rows())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Run this here alone. RunError if another process is at it."""
+        lock = FileLock(str(self.path / ".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"another process is running this comparison now ({self.path}). Wait for it and run this again: its rows are "
+                "reused. Or measure apart with fresh=True (--fresh)."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def write(self, name: str, value: Any) -> Path:
         """Write a JSON file whole or not at all."""
@@ -84,7 +107,7 @@ def describe(plan: Plan) -> dict[str, Any]:
     """The plan with all provenance, in plain types."""
     return {
         "digest": plan.digest,
-        "dataset": {"name": plan.dataset.name, "source": plan.dataset.source, "digest": plan.dataset.digest},
+        "dataset": {name: getattr(plan.dataset, name) for name in ("name", "source", "digest", "stored")},
         "examples": len(plan.indices),
         "left_out": list(plan.left_out),
         "variants": [
@@ -102,6 +125,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "control": plan.control,
         "primary": dict(plan.primary.spec),
         "scorers": [dict(item.spec) for item in plan.scorers],
+        "scores": {s.name: {"higher_is_better": s.higher_is_better, "binary": s.binary} for s in plan.scorers},
         "margin": plan.margin,
         "level": plan.level,
         "repeats": plan.repeats,

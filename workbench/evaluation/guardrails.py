@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from workbench.errors import InputError
 from workbench.evaluation.arms import ArmScores, columns, not_comparable
+from workbench.evaluation.judging.paired import paired_difference
 from workbench.evaluation.sentences import count_text, figures_text, level_text, percent
-from workbench.evaluation.statistics import paired_interval, quantile_ratio_interval
+from workbench.evaluation.statistics import quantile_ratio_interval
 from workbench.records import GuardrailCheck, Interval
 
 __all__ = ["Guardrail", "check_guardrail", "check_margin"]
@@ -68,7 +69,7 @@ def check_guardrail(
 def _check_score(
     guardrail: Guardrail, base: ArmScores, arm: ArmScores, level: float, seed: int
 ) -> tuple[Interval | None, State, str]:
-    found = paired_interval(base.scores[guardrail.name], arm.scores[guardrail.name], level=level, seed=seed)
+    found = paired_difference(base, arm, guardrail.name, level=level, seed=seed)
     if found is None:
         return None, "unclear", "no example has this score from both"
     low, high = found.interval.low, found.interval.high

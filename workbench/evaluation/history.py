@@ -74,8 +74,12 @@ def _spread(contrasts: list[dict[str, Any]], source: str) -> Spread | None:
 
 def holdout_note(decided: int, dataset: Dataset) -> str:
     """What is said once a data set has decided more often than it should."""
-    splits = ", ".join(dataset.splits)
-    how = f"use another split than before (it has {splits})" if splits else "hold some out, with a split of their own"
+    others = dataset.other_splits
+    how = (
+        f"its split {' or '.join(others)} (--split {others[0]})"
+        if others
+        else "hold some out, with a split of their own"
+    )
     return (
         f"{dataset.name} has already decided {decided} comparisons: who chooses again and again on the same examples fits them "
         f"by chance. Confirm the choice on examples that took no part: {how}"

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from workbench.records import Usage
+
 __all__ = ["FRESH", "MISSING", "REPLAYED", "Measurements"]
 
 MISSING, FRESH, REPLAYED = 0, 1, 2
@@ -16,7 +18,7 @@ class Measurements:
 
     state: MISSING, FRESH (measured by this call of the runner) or REPLAYED (measured by an earlier one).
     failed: the call ended in an error. in_flight: calls at once when it was made.
-    at: Unix seconds when it was measured.
+    at: Unix seconds when it was measured. prompt_tokens: those that no cache of the server had.
     """
 
     def __init__(self, variants: Sequence[str], examples: int, repeats: int, scores: Iterable[str]) -> None:
@@ -27,6 +29,8 @@ class Measurements:
         self.latency = np.full(shape, np.nan)
         self.first_token = np.full(shape, np.nan)
         self.cost = np.full(shape, np.nan)
+        self.prompt_tokens = np.full(shape, np.nan, dtype=np.float32)
+        self.output_tokens = np.full(shape, np.nan, dtype=np.float32)
         self.at = np.full(shape, np.nan)
         self.in_flight = np.full(shape, np.nan, dtype=np.float32)
         self.state = np.zeros(shape, dtype=np.uint8)
@@ -46,6 +50,7 @@ class Measurements:
         cost: float | None,
         failed: bool,
         in_flight: int | None = None,
+        usage: Usage | None = None,
     ) -> None:
         """Put one row in its place; a later row for the same place replaces it."""
         place = (self._index[variant], example, repeat)
@@ -55,6 +60,12 @@ class Measurements:
         self.latency[place] = np.nan if latency is None else latency
         self.first_token[place] = np.nan if first_token is None else first_token
         self.cost[place] = np.nan if cost is None else cost
+        prompt = (
+            None if usage is None or usage.prompt_tokens is None else usage.prompt_tokens - (usage.cached_tokens or 0)
+        )
+        self.prompt_tokens[place] = np.nan if prompt is None else max(prompt, 0)
+        output = None if usage is None else usage.completion_tokens
+        self.output_tokens[place] = np.nan if output is None else output
         self.at[place] = at
         self.in_flight[place] = np.nan if in_flight is None else in_flight
         self.state[place] = state
@@ -80,6 +91,11 @@ class Measurements:
         return np.asarray((self.state != MISSING) & ~self.failed)
 
     @property
+    def broken(self) -> np.ndarray:
+        """(variants, examples, repeats) of True where a call was made and failed."""
+        return np.asarray((self.state != MISSING) & self.failed)
+
+    @property
     def done(self) -> int:
         """Answers that are there; a failed call is none."""
         return int(np.count_nonzero(self.worked))
@@ -95,7 +111,10 @@ class Measurements:
         return [int(count) for count in worked.sum(axis=1)]
 
     def concurrency(self, variant: str) -> float | None:
-        """How many calls were typically in flight when this variant was measured."""
+        """How many calls were in flight on average when this variant was measured.
+
+        Of small rounds, as a budget and looks make them, the median jumps between whole numbers for variants asked in turns.
+        """
         known = self.in_flight[self.of(variant)]
         known = known[np.isfinite(known)]
-        return float(np.median(known)) if len(known) else None
+        return float(known.mean(dtype=np.float64)) if len(known) else None

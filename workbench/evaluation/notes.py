@@ -12,13 +12,15 @@ from workbench.evaluation.history import MOST_DECISIONS, holdout_note, read_hist
 from workbench.evaluation.judging.reports import judge_notes
 from workbench.evaluation.measurements import FRESH, REPLAYED
 from workbench.evaluation.runner import Run
+from workbench.evaluation.sentences import level_text
 from workbench.records import Verdict
+from workbench.tables import format_count, format_share
 
 __all__ = ["notes"]
 
 
-def notes(run: Run, verdict: Verdict, pareto: pd.DataFrame) -> list[str]:
-    """One sentence each. pareto: `Comparison.pareto()`."""
+def notes(run: Run, verdict: Verdict, examples: np.ndarray, pareto: pd.DataFrame) -> list[str]:
+    """One sentence each. examples: those that the verdict is about, in its order. pareto: `Comparison.pareto()`."""
     plan, numbers = run.plan, run.measurements
     said = []
     if run.stopped and run.ended != "clear":
@@ -26,27 +28,30 @@ def notes(run: Run, verdict: Verdict, pareto: pd.DataFrame) -> list[str]:
     fresh, replayed = (int(((numbers.state == state) & numbers.worked).sum()) for state in (FRESH, REPLAYED))
     if replayed:
         oldest = datetime.fromtimestamp(float(np.nanmin(numbers.at)), UTC)
-        said.append(
-            f"{fresh:,} answers were measured now, {replayed:,} were reused from earlier runs (the oldest of "
-            f"{oldest:%Y-%m-%d %H:%M} UTC) and cost nothing now."
+        now = (
+            f"{_were(fresh, 'answer')} measured now, {_were(replayed)}" if fresh else f"All {_were(replayed, 'answer')}"
         )
+        said.append(f"{now} reused from earlier runs (the oldest of {oldest:%Y-%m-%d %H:%M} UTC) and cost nothing now.")
     if plan.left_out:
-        said.append(f"{len(plan.left_out)} examples were left out because their text occurs in a compared prompt.")
+        count = len(plan.left_out)
+        its = "its" if count == 1 else "their"
+        said.append(f"{_were(count, 'example')} left out because {its} text occurs in a compared prompt.")
     failed = int(numbers.failed.sum())
     if failed:
-        said.append(
-            f"{failed:,} calls failed; they are unscored, and are asked again when this is run again, without fresh."
-        )
+        what = "call failed; it is unscored, and is" if failed == 1 else "calls failed; they are unscored, and are"
+        said.append(f"{failed:,} {what} asked again when this is run again, without fresh.")
     for url, count in run.lost.items():
         if count:
             said.append(
-                f"{url} failed {count:,} call{'' if count == 1 else 's'}, which other replicas took over: with one fewer the "
+                f"{url} failed {format_count(count, 'call')}, which other replicas took over: with one fewer the "
                 "latencies may be longer."
             )
+    said += [str(rate) for rate in run.hourly]
     said += _nothing_right(run)
     said += judge_notes(run.plan.scorers)
     for contrast in verdict.contrasts:
-        found = None if contrast.decision == "undecided" else findings.hangs_on(plan, numbers, contrast.variant, most=1)
+        sure = contrast.decision != "undecided"
+        found = findings.hangs_on(plan, numbers, contrast, examples, most=1) if sure else None
         if found is not None:
             said.append(
                 f"That {contrast.variant} is {contrast.decision} hangs on one example: without it, it is {found[1]}. See "
@@ -69,9 +74,15 @@ def notes(run: Run, verdict: Verdict, pareto: pd.DataFrame) -> list[str]:
         count, often = reasons.total(), reasons.most_common(1)
         if often and often[0][0]:
             said.append(
-                f"{name}: {count:,} answer{'' if count == 1 else 's'} unscored, most often ({often[0][1]:,}): {often[0][0]}"
+                f"{name}: {format_count(count, 'answer')} unscored, most often ({often[0][1]:,}): {often[0][0]}"
             )
     return said
+
+
+def _were(count: int, noun: str = "") -> str:
+    """`1 answer was`, `2 answers were`; without a noun `1 was`, `2 were`."""
+    many = count != 1
+    return " ".join(filter(None, (f"{count:,}", noun and f"{noun}{'s' if many else ''}", "were" if many else "was")))
 
 
 def _steadiness(run: Run) -> str:
@@ -83,7 +94,7 @@ def _steadiness(run: Run) -> str:
         return ""
     return (
         f"Noise floor: {plan.control} against itself differs by up to {floor.floor:.2g} on {plan.primary.name} "
-        f"({plan.level:.0%}), and scores otherwise in {differ:.0%} of its pairs of repeats. See stability()."
+        f"({level_text(plan.level)}), and scores otherwise in {format_share(differ)} of its pairs of repeats. See stability()."
     )
 
 

@@ -11,6 +11,8 @@ from workbench.evaluation.intervals import check_shares, z_of
 
 __all__ = ["discordance_sd", "examples_needed", "smallest_difference", "visible_difference", "wilson_trials"]
 
+_MOST = 10**15  # fits every format of numbers
+
 
 def wilson_trials(share: float, bound: float, level: float = 0.95) -> int | None:
     """Trials after which Wilson's interval for a share that stays at `share` ends below `bound`; None if share >= bound.
@@ -31,16 +33,17 @@ def examples_needed(
     (1 - level) / 2, as the interval implies: Chow, Shao and Wang (2008), Sample Size Calculations, 3.1, with t for z.
     A true difference of the margin's size is then told from 0 with more than this power.
     span: `Paired.span`; where the interval keeps part of the scale open, equal scores need z**2 (span / margin - 1).
-    None if the margin is not positive or the sd unknown, or 0 without a span.
+    None if the margin is not positive or the sd unknown, or 0 without a span. At most 10**15, for whatever is beyond reach.
     """
     check_shares(level, power)
     if not margin > 0 or sd is None or not math.isfinite(sd) or sd < 0 or (sd == 0 and span is None):
         return None
-    n = max(2, math.ceil(((z_of(level) + float(ndtri(0.5 + power / 2))) * sd / margin) ** 2))
+    errors = min(_MOST, (z_of(level) + float(ndtri(0.5 + power / 2))) * sd / margin)
+    n = max(2, math.ceil(min(_MOST, errors**2)))
     # Beyond 1,000 t and z agree to an example or two.
     while n < 1_000 and n < ((stdtrit(n - 1, 0.5 + level / 2) + stdtrit(n - 1, 0.5 + power / 2)) * sd / margin) ** 2:
         n += 1
-    floor = 0 if span is None else math.ceil(z_of(level) ** 2 * (span / margin - 1))
+    floor = 0 if span is None else math.ceil(min(_MOST, z_of(level) ** 2 * (span / margin - 1)))
     return max(n, floor)
 
 

@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import bdtr
 
 from workbench.errors import InputError
 from workbench.evaluation.intervals import check_shares, tails
 from workbench.records import Interval
 
-__all__ = ["median_ratio_interval", "quantile_ratio_interval"]
+__all__ = ["examples_for_quantile", "quantile_interval", "quantile_ratio_interval"]
 
 Array = npt.NDArray[np.float64]
 
@@ -20,9 +21,39 @@ _RESAMPLES = 2_000
 _SIZE = 2_000
 
 
-def median_ratio_interval(control: Array, variant: Array, level: float = 0.95, seed: int = 0) -> Interval | None:
-    """`quantile_ratio_interval` of the median."""
-    return quantile_ratio_interval(control, variant, 0.5, level, seed)
+def quantile_interval(values: Array, quantile: float, level: float = 0.95) -> Interval | None:
+    """A quantile of one variant, such as its P95 latency; None if nothing was measured.
+
+    values: at least 0, (examples,) or (examples, repeats), NaN unmeasured; inf is slower than any. Between two order statistics,
+    whose ranks are the binomial's (distribution-free: Conover 1999, Practical Nonparametric Statistics, 3.2). An example's
+    repeats are pooled but count as one, so that the interval is not too narrow if they are alike. Where too few examples
+    limit it, `low` is 0 or `high` infinite.
+    """
+    check_shares(level)
+    if not 0 < quantile < 1:
+        raise InputError(f"quantile = {quantile!r} must lie between 0 and 1, such as 0.95.")
+    array = np.asarray(values, dtype=np.float64)
+    array = array[:, None] if array.ndim == 1 else array
+    there = ~np.isnan(array)
+    n, pooled = int(there.any(axis=1).sum()), np.sort(array[there])
+    if not n:
+        return None
+    below = bdtr(np.arange(n), n, quantile)  # P(at most k of n lie below the quantile), k = 0 ... n - 1
+    tail, each = (1 - level) / 2, len(pooled) / n
+    first = int(np.searchsorted(below, tail, side="right"))  # the rank of the lower end, 0 if there is none
+    last = int(np.searchsorted(below, 1 - tail, side="left")) + 1  # of the upper end, n + 1 if there is none
+    low = float(pooled[math.floor((first - 1) * each)]) if first else 0.0
+    high = float(pooled[math.ceil(last * each) - 1]) if last <= n else math.inf
+    if math.isfinite(pooled[-1]):
+        estimate = float(np.quantile(pooled, quantile))
+    else:  # between two infinities lies nothing
+        estimate = float(np.quantile(pooled, quantile, method="inverted_cdf"))
+    return Interval(estimate, low, high, level)
+
+
+def examples_for_quantile(quantile: float, level: float = 0.95) -> int:
+    """The fewest examples that give `quantile_interval` an upper end: 72 for P95 at 95%."""
+    return math.ceil(math.log((1 - level) / 2) / math.log(quantile))
 
 
 def quantile_ratio_interval(

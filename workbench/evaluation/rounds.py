@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from workbench.evaluation.measurements import Measurements
+from workbench.evaluation.measurements import MISSING, Measurements
 from workbench.evaluation.plan import Plan
 
 __all__ = ["Rounds"]
@@ -24,7 +24,8 @@ _RESERVE = 2.0  # times the dearest call so far, where no max_tokens bounds the 
 class Rounds:
     """Hands out rounds; `ended` says why there is no other, if it is the budget.
 
-    ceiling(variant's position, example): dollars that one call costs at most, None if unknown. clock: seconds.
+    ceiling(variant's position, example): dollars that one call costs at most, None if unknown. judging: likewise what judging its
+    answer costs. clock: seconds.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class Rounds:
         numbers: Measurements,
         ceiling: Callable[[int, int], float | None],
         clock: Callable[[], float],
+        judging: Callable[[int, int], float] = lambda at, example: 0.0,
     ) -> None:
         self._plan = plan
         self._numbers = numbers
         self._ceiling = ceiling
+        self._judging = judging
         self._clock = clock
         self._began = clock()
         self._next = self._asked = 0
@@ -73,14 +76,17 @@ class Rounds:
             self._refuse(" (the cost of an answer is unknown, so that the rest of it is too)")
             return None
         start, asked = self._next, 0
-        dearest = self._dearest() if budget is not None and budget.usd is not None else []
+        dearest = self.dearest() if budget is not None and budget.usd is not None else []
         if dearest and not self._asked:  # warm-ups cost too
             reserved += sum(max(self._ceiling(at, 0) or 0.0, most) for at, most in enumerate(dearest))
         while self._next < len(self.order) and self._next - start < size and asked < allowed:
             example = int(self.order[self._next])
             calls = self._missing(example)
             if calls and budget is not None and budget.usd is not None:
-                reserved += sum(max(self._ceiling(at, example) or 0.0, dearest[at]) * n for at, n in calls.items())
+                reserved += sum(
+                    (max(self._ceiling(at, example) or 0.0, dearest[at]) + self._judging(at, example)) * n
+                    for at, n in calls.items()
+                )
                 if reserved > budget.usd * (1 + 1e-9):  # a sum of cents
                     break
             asked += bool(calls)
@@ -114,7 +120,13 @@ class Rounds:
         got = self._numbers.answers(example)
         return {at: self._plan.repeats - int(count) for at, count in enumerate(got) if count < self._plan.repeats}
 
-    def _dearest(self) -> list[float]:
+    def cut(self) -> None:
+        """End before the first example that has not been asked of every variant: the money for it is gone."""
+        asked = (self._numbers.state[:, self.order[: self._next]] != MISSING).all(axis=(0, 2))
+        self._next = len(asked) if asked.all() else int(asked.argmin())
+        self._refuse(" (what was lost with a worker counts)")
+
+    def dearest(self) -> list[float]:
         """By variant, the most that a call has cost, with a reserve where nothing bounds the next one."""
         found = []
         for variant, seen in zip(self._plan.variants, self._numbers.cost, strict=True):

@@ -10,11 +10,13 @@ import numpy as np
 from workbench.evaluation.arms import ArmScores, columns
 from workbench.evaluation.statistics import Paired, mean_interval
 from workbench.records import Contrast, Interval
+from workbench.tables import format_count
 
 __all__ = [
     "alone",
     "contrast_sentence",
     "count_text",
+    "digits_of",
     "figures_text",
     "level_text",
     "nothing_paired",
@@ -29,8 +31,10 @@ def contrast_sentence(
 ) -> str:
     """What one contrast says, with its figures and, undecided, what would settle it."""
     differ = "1 differs" if found.discordant == 1 else f"{found.discordant:,} differ"
+    differ += "" if found.judged is None else " by the judge"
+    rated = "" if found.judged is None else f", {found.labels:,} rated by people"
     left = f", {found.left_out:,} left out for want of a score from both" if found.left_out else ""
-    figures = figures_text(found.interval, (margin,), f"{count_text(found.n)}, {differ}{left}")
+    figures = figures_text(found.interval, (margin,), f"{count_text(found.n)}, {differ}{rated}{left}")
     if decision in ("better", "worse"):
         text = f"{variant} is {decision} than {control} on {primary}: {figures}."
     elif decision == "equivalent":
@@ -55,7 +59,8 @@ def _more(found: Paired, margin: float, needed: int | None) -> str:
         return f"More than a million more examples would be needed to settle it within ±{margin:g}: widen the margin."
     if missing > 0:
         noun = "example" if missing == 1 else "examples"
-        return f"About {_rounded_up(missing):,} more {noun} would settle it within ±{margin:g} (4 chances in 5)."
+        rated = "" if found.judged is None else ", as large a part of them rated by people,"
+        return f"About {_rounded_up(missing):,} more {noun}{rated} would settle it within ±{margin:g} (4 chances in 5)."
     return (
         f"Its {found.n:,} examples are as many as usually settle it within ±{margin:g} ({needed:,}): "
         "the true difference probably lies near the margin. Measure more, or ask whether so small a difference matters."
@@ -105,14 +110,16 @@ def summary(
     if best is None:
         blocked = [c for c in contrasts if c.decision == "better"]
         parts += [check.sentence for c in blocked for check in c.guardrails if check.state == "broken"]
+        for alike in [c for c in contrasts if c.decision == "equivalent"]:
+            parts += [check.sentence for check in alike.guardrails if check.state != "held"]
+            parts.append(_held(alike, names if len(contrasts) > 1 else {}))
         if not final:
             parts.append("No winner is named before all answers are there.")
         else:
             parts.append("No variant wins." if len(contrasts) > 1 else "No winner." if blocked else "")
     else:
         parts += [check.sentence for check in best.guardrails if check.state == "unclear"]
-        held = [check.name for check in best.guardrails if check.state == "held"]
-        parts.append(f"Guardrails held: {', '.join(held)}." if held else "")
+        parts.append(_held(best, {}))
         rivals = [c for c in contrasts if c.decision == "better" and c is not best]
         why = ", the best estimate of those that are better (they were not compared with each other)" if rivals else ""
         parts.append(f"Winner: {names[best.variant]}{why}.")
@@ -120,28 +127,43 @@ def summary(
             if other is best:
                 continue
             broken = [check.name for check in other.guardrails if check.state == "broken"]
-            but = f" but breaks {', '.join(broken)}" if broken and other.decision == "better" else ""
-            parts.append(f"{names[other.variant]}: {other.decision}{but}.")
+            but = f", but breaks {', '.join(broken)}" if broken and other.decision in ("better", "equivalent") else ""
+            figures = "" if other.interval is None else f", {figures_text(other.interval, (other.margin,))}"
+            parts.append(f"{names[other.variant]}: {other.decision}{figures}{but}.")
     if len(contrasts) > 1:
         parts.append(f"The {len(contrasts)} intervals hold together at {level_text(level)}.")
     return " ".join(part for part in parts if part)
 
 
-def figures_text(interval: Interval, others: Sequence[float], counted: str, *, signed: bool = True) -> str:
+def _held(contrast: Contrast, names: Mapping[str, str]) -> str:
+    """Which guardrails held; of whom, if `names` has it."""
+    held = [check.name for check in contrast.guardrails if check.state == "held"]
+    of = f" by {names[contrast.variant]}" if contrast.variant in names else ""
+    return f"Guardrails held{of}: {', '.join(held)}." if held else ""
+
+
+def figures_text(interval: Interval, others: Sequence[float], counted: str = "", *, signed: bool = True) -> str:
     """`+0.31 (95% interval +0.20 to +0.41, ...)` with as many decimals as the interval's width deserves."""
     estimate, low, high, level = interval
-    width = high - low
-    digits = 2 if width <= 0 else min(8, max(0, 1 - math.floor(math.log10(width)), 2 if width < 5 else 0))
-    shown = [value for value in (low, high, *others) if value != 0]
-    while digits < 8 and any(round(value, digits) == 0 for value in shown):
-        digits += 1
+    digits = digits_of(interval, others)
     sign = "+" if signed else ""
 
     def one(value: float) -> str:
         rounded = round(value, digits)
         return f"{rounded:{sign},.{digits}f}" if rounded else f"{0:.{digits}f}"
 
-    return f"{one(estimate)} ({level_text(level)} interval {one(low)} to {one(high)}, {counted})"
+    counted = f", {counted}" if counted else ""
+    return f"{one(estimate)} ({level_text(level)} interval {one(low)} to {one(high)}{counted})"
+
+
+def digits_of(interval: Interval, others: Sequence[float] = ()) -> int:
+    """As many decimals as the width deserves, and as keep an end, or one of `others`, from looking like 0 that is not."""
+    width = interval.high - interval.low
+    digits = 2 if width <= 0 else min(8, max(0, 1 - math.floor(math.log10(width)), 2 if width < 5 else 0))
+    shown = [value for value in (interval.low, interval.high, *others) if value != 0]
+    while digits < 8 and any(round(value, digits) == 0 for value in shown):
+        digits += 1
+    return digits
 
 
 def percent(share: float) -> str:
@@ -158,7 +180,7 @@ def level_text(level: float) -> str:
 
 def count_text(n: int) -> str:
     """1 example, 20 examples."""
-    return "1 example" if n == 1 else f"{n:,} examples"
+    return format_count(n, "example")
 
 
 def _rounded_up(n: int) -> int:
@@ -168,10 +190,11 @@ def _rounded_up(n: int) -> int:
 
 
 def short_names(labels: Sequence[str]) -> dict[str, str]:
-    """Labels without the part (` · model`, or the prompt) that all of them share."""
-    parts = [label.partition(" · ") for label in labels]
-    for keep, shared in ((0, 2), (2, 0)):
-        kept = [part[keep] for part in parts]
-        if all(kept) and len({part[shared] for part in parts}) == 1 and len(set(kept)) == len(labels):
+    """Labels without the parts (prompt, model or params, with ` · ` between) that all of them share."""
+    parts = [label.split(" · ") for label in labels]
+    if len({len(part) for part in parts}) == 1:
+        telling = [at for at in range(len(parts[0])) if len({part[at] for part in parts}) > 1] or [0]
+        kept = [" · ".join(part[at] for at in telling) for part in parts]
+        if all(kept) and len(set(kept)) == len(labels):
             return dict(zip(labels, kept, strict=True))
     return {label: label for label in labels}

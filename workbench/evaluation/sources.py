@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import orjson
 
-from workbench.errors import DatasetError
+from workbench.errors import DatasetError, short_repr
+from workbench.tables import to_records
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Origin", "Rows", "input_column", "near", "normalised", "open_source"]
+__all__ = ["Origin", "Rows", "input_column", "locate", "near", "normalised", "open_source"]
 
 _RESERVED = ("id", "expected", "context", "metadata", "split")
 _ENDINGS = (".jsonl", ".ndjson", ".csv", ".parquet")
@@ -49,6 +50,35 @@ class Origin:
         return DatasetError(f"{self.text}:{line}: {problem}" if self.by_line else f"{self.text}, row {line}: {problem}")
 
 
+def locate(text: str, project: Path, folder: Path) -> Path:
+    """The file of a data set that was named: by its stem in `folder`, or by a path from here, from the project or from `folder`.
+
+    Raises DatasetError that says what there is.
+    """
+    known = sorted(item for item in folder.glob("*") if item.suffix.lower() in _ENDINGS)
+    there = f"Data sets in {folder}: {', '.join(item.name for item in known) or 'none'}."
+    if Path(text).suffix.lower() in _ENDINGS or "/" in text or "\\" in text:
+        given = Path(text).expanduser()
+        for path in (given, project / given, folder / given):
+            if path.is_file():
+                return path
+        if given.exists():
+            return given
+        beside = given.parent.iterdir() if given.parent.is_dir() else ()
+        names = [item.name for item in (*beside, *known) if item.suffix.lower() in _ENDINGS]
+        places = f"{given.absolute().parent} or {folder}" if given.name == text else f"{given.absolute().parent}"
+        raise DatasetError(f"there is no file {given.name} in {places}.{near(given.name, names)} {there}")
+    found = [item for item in known if item.stem == text]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DatasetError(f"data set {text!r} is there as {', '.join(p.name for p in found)}: name the file you mean.")
+    raise DatasetError(
+        f"there is no data set {text!r} in {folder}.{near(text, [item.stem for item in known])} {there} Pass one of these "
+        "names, or a path that ends in .jsonl, .csv or .parquet."
+    )
+
+
 def open_source(source: str | Path | pd.DataFrame) -> tuple[Rows, Origin, str]:
     """The rows of `source` with their lines (from 1), its name in messages, and the file's stem, or "dataframe".
 
@@ -70,7 +100,7 @@ def normalised(row: dict[str, Any], origin: Origin, line: int) -> dict[str, Any]
         if value is not None and not isinstance(value, dict):
             fix = "column for each, with just its name" if key == "inputs" else "column metadata.NAME for each"
             raise origin.error(
-                line, f"{key} = {_short(value)} must be an object {{name: value}}. In a table, write a {fix}."
+                line, f"{key} = {short_repr(value)} must be an object {{name: value}}. In a table, write a {fix}."
             )
     inputs: dict[str, Any] = dict(nested or {})
     labels: dict[str, Any] = dict(metadata or {})
@@ -99,7 +129,7 @@ def normalised(row: dict[str, Any], origin: Origin, line: int) -> dict[str, Any]
         value = row.get(key)
         if value is not None and not isinstance(value, str):
             fix = "Join several passages into one." if isinstance(value, list) else "Put it in quotes."
-            raise origin.error(line, f"{key} = {_short(value)} must be a text. {fix}")
+            raise origin.error(line, f"{key} = {short_repr(value)} must be a text. {fix}")
         record[key] = value or None
     record["id"] = _given_id(row.get("id"), origin, line)
     record["expected"] = row.get("expected")
@@ -116,7 +146,7 @@ def _given_id(value: Any, origin: Origin, line: int) -> str | None:
     # A table with a missing id turns whole numbers into floats; beyond 2**53 they would no longer be the same number.
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value) and abs(value) < 2**53:
         return str(int(value))
-    raise origin.error(line, f"id = {_short(value)} must be a text or a whole number. Put it in quotes.")
+    raise origin.error(line, f"id = {short_repr(value)} must be a text or a whole number. Put it in quotes.")
 
 
 def input_column(name: str) -> str:
@@ -129,11 +159,6 @@ def near(word: str, known: Iterable[str]) -> str:
     """The end of a message: " Did you mean …?" with the known words like `word`, or nothing."""
     matches = difflib.get_close_matches(word, list(known), n=2)
     return f" Did you mean {' or '.join(map(repr, matches))}?" if matches else ""
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def _existing(path: Path) -> Path:
@@ -188,7 +213,7 @@ def _from_jsonl(path: Path, origin: Origin) -> Rows:
                 raise _broken_json(text, error, origin, line) from None
             if not isinstance(row, dict):
                 raise origin.error(
-                    line, f'{_short(row)} is not an object. Write one {{"name": value, …}} on each line.'
+                    line, f'{short_repr(row)} is not an object. Write one {{"name": value, …}} on each line.'
                 )
             yield line, row
 
@@ -262,7 +287,7 @@ def _text_lines(file: TextIO, origin: Origin) -> Iterator[str]:
 def _header(cells: list[str], origin: Origin, line: int) -> list[str]:
     columns = [cell.strip() for cell in cells]
     if len(columns) == 1 and (separator := next((sign for sign in ";\t|" if sign in columns[0]), None)):
-        raise origin.error(line, f"the header is one column, {_short(columns[0])}, separated by {separator!r}. "
+        raise origin.error(line, f"the header is one column, {short_repr(columns[0])}, separated by {separator!r}. "
                                  f"Save it with commas, or pass pandas.read_csv(file, sep={separator!r}).")  # fmt: skip
     return _check_columns(columns, origin.error, line)
 
@@ -312,9 +337,9 @@ def _from_frame(frame: pd.DataFrame) -> tuple[Rows, Origin]:
         line = 0
         for start in range(0, len(frame), _BATCH):
             batch = frame.iloc[start : start + _BATCH]
-            for row in batch.astype(object).where(batch.notna(), None).to_dict("records"):
+            for row in to_records(batch):
                 line += 1
-                yield line, {str(key): _plain(value, origin, line, str(key)) for key, value in row.items()}
+                yield line, {key: _plain(value, origin, line, key) for key, value in row.items()}
 
     return rows(), origin
 
@@ -342,7 +367,7 @@ def _plain(value: Any, origin: Origin, line: int, column: str) -> Any:
         return None
     raise origin.error(
         line,
-        f"column {column!r} holds a {type(value).__name__}, {_short(value)}, which is not a JSON type. Turn the column "
+        f"column {column!r} holds a {type(value).__name__}, {short_repr(value)}, which is not a JSON type. Turn the column "
         "into text or numbers, such as with .astype(str).",
     )
 

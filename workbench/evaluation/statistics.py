@@ -18,6 +18,9 @@ bootstrap-t    resamples examples and studentises: Efron and Tibshirani (1993), 
                are too wide with skewed and too narrow with heavy-tailed scores of 20 examples; half way both cover.
                Measured on the grid of docs/statistics.md by benchmarks/intervals.py, not derived.
 t              Student's t.
+ppi            a judge's difference, corrected by what people said of a part of the examples: Angelopoulos et al. (2023), Science
+               382, 669, with the weight of PPI++ (Angelopoulos, Duchi and Zrnic 2023); see `judging.correction`. `people`: the
+               same where the judge is of no use, so that people's part decides alone.
 
 Right/wrong data take wilson or tango. All else takes `score` where a bootstrap has too little to resample (fewer than 8
 examples, or fewer than 20 that depart from a value which a quarter of them share: then many resamples have no variance at
@@ -43,7 +46,7 @@ from workbench.evaluation.intervals import (
     wilson_share,
 )
 from workbench.evaluation.power import discordance_sd, examples_needed, smallest_difference, wilson_trials
-from workbench.evaluation.quantiles import median_ratio_interval, quantile_ratio_interval
+from workbench.evaluation.quantiles import quantile_ratio_interval
 from workbench.records import Interval
 
 __all__ = [
@@ -52,7 +55,6 @@ __all__ = [
     "example_means",
     "examples_needed",
     "mean_interval",
-    "median_ratio_interval",
     "paired_interval",
     "quantile_ratio_interval",
     "score_scale",
@@ -71,6 +73,8 @@ class Paired:
     n: those examples; discordant: how many of them differ; left_out: examples without such a pair.
     p_value: two-sided, of no difference. sd: of the examples' differences, None for a single one.
     span: the largest difference that the scale allows, where the method rests on it (tango, tango-cluster, score), else None.
+    labels: of a judge's score, examples whose answers people have rated; judged: the judge's own difference where those correct
+    it.
     """
 
     interval: Interval
@@ -81,6 +85,8 @@ class Paired:
     left_out: int
     sd: float | None
     span: float | None
+    labels: int | None = None
+    judged: float | None = None
 
 
 def mean_interval(values: Array, level: float = 0.95, seed: int = 0, binary: bool | None = None) -> Interval | None:

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from workbench.evaluation.folder import RunFolder
+import numpy as np
+
+from workbench.evaluation.measurements import Measurements
 from workbench.evaluation.plan import Plan, seeded
 from workbench.records import Variant
 
-__all__ = ["Arm", "Peekable", "Task"]
+__all__ = ["Arm", "Peekable", "Task", "block_tasks"]
+
+_CHUNK = 512
 
 
 class Arm:
     """A variant and what each of its rows says of it, made once."""
 
-    def __init__(self, variant: Variant, plan: Plan, folder: RunFolder) -> None:
+    def __init__(self, variant: Variant, *, seed: int, repeats: int, run_id: str, dataset_digest: str) -> None:
         self.variant = variant
         self.label = variant.label
-        self.params = [seeded(variant.params, plan.seed + repeat) for repeat in range(plan.repeats)]
+        self.params = [seeded(variant.params, seed + repeat) for repeat in range(repeats)]
         self.row_params = [params.to_mapping() for params in self.params]
         self.row_fields: dict[str, Any] = {
             "prompt_ref": variant.prompt.ref,
             "prompt_digest": variant.prompt.digest,
-            "run_id": folder.run_id,
+            "run_id": run_id,
             "variant": self.label,
-            "dataset_digest": plan.dataset.digest,
+            "dataset_digest": dataset_digest,
         }
 
 
@@ -55,3 +59,27 @@ class Peekable(Iterator[Task]):
             item, self._first = self._first, None
             return item
         return next(self._items)
+
+
+def block_tasks(
+    plan: Plan, arms: Sequence[Arm], numbers: Measurements, block: int, among: np.ndarray | None
+) -> Iterator[Task]:
+    """What is missing of a block (one model's arms), or of a round's examples, in its order: made one by one, so that memory does
+    not grow with the rows."""
+    at = [numbers.of(arm.label) for arm in arms]
+    position = 0
+    for repeat in range(plan.repeats):
+        rng = np.random.default_rng([plan.seed, block, repeat])
+        examples = rng.permutation(len(plan.indices)) if among is None else among
+        # for each example its own random order of the prompts
+        orders = rng.permuted(np.tile(np.arange(len(arms), dtype=np.uint8), (len(examples), 1)), axis=1)
+        for start in range(0, len(examples), _CHUNK):
+            chunk = examples[start : start + _CHUNK]
+            there = numbers.worked_at(at, chunk, repeat)
+            for example, order, done in zip(
+                chunk.tolist(), orders[start : start + _CHUNK].tolist(), there.tolist(), strict=True
+            ):
+                for which in order:
+                    if not done[which]:
+                        yield Task(arms[which], example, repeat, block, position)
+                    position += 1

@@ -17,12 +17,13 @@ import numpy.typing as npt
 from workbench.errors import InputError
 from workbench.evaluation.arms import ArmScores
 from workbench.evaluation.guardrails import Guardrail, check_guardrail, check_margin
+from workbench.evaluation.judging.paired import paired_difference
 from workbench.evaluation.sentences import alone, contrast_sentence, nothing_paired, short_names, summary
 from workbench.evaluation.sequential import EARLY, confidence_sequence
 from workbench.evaluation.statistics import Paired, examples_needed, paired_interval
 from workbench.records import Contrast, Interval, Verdict
 
-__all__ = ["ArmScores", "Guardrail", "decide", "decision_of"]
+__all__ = ["ArmScores", "Guardrail", "decide", "deciding_difference", "decision_of"]
 
 Array = npt.NDArray[np.float64]
 Decision = Literal["better", "worse", "equivalent", "undecided"]
@@ -64,9 +65,9 @@ def decide(
     contrasts = []
     for label, arm in by_label.items():
         checks = tuple(check_guardrail(guardrail, base, arm, names, each, seed) for guardrail in guardrails)
-        found = _paired(base.scores[primary], arm.scores[primary], each, seed, binary, planned)
+        found = deciding_difference(base, arm, primary, level=each, seed=seed, binary=binary, planned=planned)
         decision = "undecided" if found is None else decision_of(found.interval, margin, higher_is_better)
-        needed = None if found is None else examples_needed(found.sd, margin, each, span=found.span)
+        needed = None if found is None else examples_needed(found.sd, margin, _ending(each, planned), span=found.span)
         if found is None:
             sentence = nothing_paired(primary, base, arm, names)
         else:
@@ -87,6 +88,8 @@ def decide(
                 guardrails=checks,
                 sentence=sentence,
                 sd=None if found is None else found.sd,
+                labels=None if found is None else found.labels,
+                judged=None if found is None else found.judged,
             )
         )
     best = _best(contrasts, higher_is_better) if final else None
@@ -94,20 +97,37 @@ def decide(
     return Verdict(primary, control, tuple(contrasts), None if best is None else best.variant, sentence)
 
 
-def _paired(
-    before: Array, after: Array, level: float, seed: int, binary: bool | None, planned: int | None
+def deciding_difference(
+    base: ArmScores,
+    arm: ArmScores,
+    primary: str,
+    *,
+    level: float,
+    seed: int,
+    binary: bool | None = None,
+    planned: int | None = None,
+    resamples: int = 9_999,
 ) -> Paired | None:
-    """The interval that decides; of a sequential comparison the one that holds over all its looks and its end together."""
-    if planned is None:
-        return paired_interval(before, after, level=level, seed=seed, binary=binary)
-    ending = 1 - (1 - level) * (1 - EARLY)
-    found = paired_interval(before, after, level=ending, seed=seed, binary=binary)
-    if found is None or len(before) >= planned:
+    """The interval that decides one contrast, at the `level` of one; None if no example has both scores.
+
+    planned: of a sequential comparison, its examples: the interval then holds over all looks and the end together. A judge is
+    corrected by people where a comparison is over, not at its looks.
+    """
+    ending = _ending(level, planned)
+    if planned is None or len(base.scores[primary]) >= planned:
+        found = paired_difference(base, arm, primary, level=ending, seed=seed, binary=binary, resamples=resamples)
         return found and replace(found, interval=found.interval._replace(level=level))
+    before, after = base.scores[primary], arm.scores[primary]
+    found = paired_interval(before, after, level=ending, seed=seed, binary=binary, resamples=resamples)
     interval = confidence_sequence(before, after, planned=planned, level=1 - (1 - level) * EARLY)
-    if interval is None:
+    if found is None or interval is None:
         return None
     return replace(found, interval=interval._replace(level=level), method="sequence", span=None)
+
+
+def _ending(level: float, planned: int | None) -> float:
+    """The level that is left for the planned end: all of it, or of a sequential comparison what its looks leave."""
+    return level if planned is None else 1 - (1 - level) * (1 - EARLY)
 
 
 def _p_value(found: Paired | None, contrasts: int, planned: int | None) -> float | None:

@@ -1,4 +1,4 @@
-"""What must be said of a judge beside its scores."""
+"""What must be said of a judge in words."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from workbench import tables
 from workbench.evaluation.judging.asking import JudgeUse
+from workbench.evaluation.judging.correction import LEAST_LABELS
+from workbench.evaluation.statistics import Paired
+from workbench.records import Contrast
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from workbench.evaluation.scorers.scorer import Scorer
 
-__all__ = ["by_whom", "judge_notes", "judge_table", "use_of"]
+__all__ = ["by_whom", "judge_notes", "use_of"]
 
 
 def use_of(scorer: Scorer) -> JudgeUse | None:
@@ -22,38 +23,45 @@ def use_of(scorer: Scorer) -> JudgeUse | None:
     return use if isinstance(use, JudgeUse) else None
 
 
-def by_whom(scorer: Scorer) -> str:
-    """What a verdict must add, where its scores are a model's opinion; else empty."""
+def by_whom(scorer: Scorer, found: Sequence[Contrast | Paired] = ()) -> str:
+    """What must be added where scores are a model's opinion; else empty. found: the differences it is said of, if any."""
     use = use_of(scorer)
-    return f" Scored by an uncalibrated judge ({use.model})." if use else ""
+    if use is None:
+        return ""
+    corrected = [contrast for contrast in found if contrast.judged is not None]
+    if corrected and len(corrected) == len(found):
+        labels = sorted({contrast.labels or 0 for contrast in corrected})
+        counted = f"{labels[0]:,}" if len(labels) == 1 else f"{labels[0]:,} to {labels[-1]:,}"
+        alone = ", ".join(tables.format_signed(contrast.judged) for contrast in corrected)
+        return (
+            f" Scored by the judge {use.model}, corrected by people's ratings of {counted} examples "
+            f"(the judge alone says {alone})."
+        )
+    text = f" Scored by an uncalibrated judge ({use.model})"
+    if scorer.people is None or all(contrast.method == "none" for contrast in found):
+        return f"{text}."
+    if any(contrast.method == "sequence" for contrast in found):
+        return f"{text}: it ended early, and people correct a judge only at the end."
+    labels = [contrast.labels or 0 for contrast in found if contrast.judged is None]
+    rated = min(labels, default=0)
+    counted = tables.format_count(rated, "example")
+    return f"{text}: people have rated both answers to {counted}, and a correction needs {LEAST_LABELS}."
 
 
 def judge_notes(scorers: Sequence[Scorer]) -> list[str]:
-    """One line a judge: calls, cost, what could not be read, and how steady it is."""
+    """One line a judge: what it was asked now and before, and what that cost; how steady it is stands in the judges' table."""
     notes = []
     for scorer in scorers:
         if (use := use_of(scorer)) is None or not use.calls + use.failed:
             continue
-        money = tables.format_money(use.cost)
-        said = [f"{use.calls:,} calls ({use.cached:,} from the cache) for {money}, apart from the variants' cost"]
-        said += [f"{use.repaired:,} answers repaired"] * bool(use.repaired)
-        said += [f"{use.unparsed:,} judgements could not be read"] * bool(use.unparsed)
-        said += [f"{use.failed:,} calls failed"] * bool(use.failed)
-        if use.pairs:
-            said.append(f"the winner changed with the order in {use.flip_rate:.0%} of {use.pairs:,} pairs")
-        if use.repeated:
-            said.append(f"{use.self_agreement:.0%} of {use.repeated:,} answers graded alike each time")
+        paid = f"for {tables.format_money(use.cost)}, apart from the variants' cost"
+        if use.spent != use.cost:
+            paid += f", and {tables.format_money(use.spent)} of it now"
+        many = tables.format_count
+        said = [f"{many(use.calls, 'call')} ({use.cached:,} from the cache) {paid}"]
+        said += [f"{many(use.reused, 'judgement')} kept from earlier runs"] * bool(use.reused)
+        said += [f"{many(use.repaired, 'answer')} repaired"] * bool(use.repaired)
+        said += [f"{many(use.unparsed, 'judgement')} could not be read"] * bool(use.unparsed)
+        said += [f"{many(use.failed, 'call')} failed"] * bool(use.failed)
         notes.append(f"{scorer.name} asked the judge {use.model} ({use.prompt}): {'; '.join(said)}.")
     return notes
-
-
-def judge_table(scorers: Sequence[Scorer]) -> pd.DataFrame:
-    """One row a judge, as numbers: scorer, model, prompt, prompt_digest, calls, cached, cost, repaired, unparsed, failed,
-    flip_rate, self_agreement. Unknown is None or NaN."""
-    import pandas as pd
-
-    columns = ("model", "prompt", "prompt_digest", "calls", "cached", "cost", "repaired", "unparsed", "failed", "flip_rate",
-               "self_agreement")  # fmt: skip
-    used = [(scorer.name, use) for scorer in scorers if (use := use_of(scorer)) is not None]
-    rows = [{"scorer": name} | {column: getattr(use, column) for column in columns} for name, use in used]
-    return pd.DataFrame(rows, columns=["scorer", *columns])

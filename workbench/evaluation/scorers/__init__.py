@@ -9,6 +9,7 @@ An `expected` that is a list means "any of these" (to `json_fields` and `tool_ca
 it are compared as JSON writes them.
 """
 
+from workbench.evaluation.scorers.checks import checks
 from workbench.evaluation.scorers.grounded import faithfulness_by_rules, relevance_by_embedding
 from workbench.evaluation.scorers.judges import faithfulness_by_judge, judge, judge_pairwise, relevance_by_judge
 from workbench.evaluation.scorers.limits import language, length
@@ -16,6 +17,7 @@ from workbench.evaluation.scorers.matching import contains, exact_match, one_of_
 from workbench.evaluation.scorers.meaning import embedding_similarity
 from workbench.evaluation.scorers.numbers import numeric, regex_extract
 from workbench.evaluation.scorers.overlap import rouge_l, token_f1
+from workbench.evaluation.scorers.people import ratings
 from workbench.evaluation.scorers.registry import as_scorer, python
 from workbench.evaluation.scorers.scorer import Answer, Scorer
 from workbench.evaluation.scorers.structure import json_fields, json_schema
@@ -25,6 +27,7 @@ __all__ = [
     "Answer",
     "Scorer",
     "as_scorer",
+    "checks",
     "contains",
     "embedding_similarity",
     "exact_match",
@@ -39,6 +42,7 @@ __all__ = [
     "numeric",
     "one_of_labels",
     "python",
+    "ratings",
     "regex",
     "regex_extract",
     "relevance_by_embedding",

@@ -16,7 +16,7 @@ __all__ = ["contains", "exact_match", "one_of_labels", "regex"]
 
 
 def exact_match(*, strip: bool = True, ignore_case: bool = True, ignore_punctuation: bool = False) -> Scorer:
-    """1 if the answer is `expected`, else 0.
+    """1 if the answer is the `expected` one, else 0.
 
     strip: white space around is no difference. ignore_case: nor is capitalisation. ignore_punctuation: nor are
     punctuation and the amount of white space. Canonically equivalent Unicode (NFC) is always the same.

@@ -16,8 +16,12 @@ from workbench.records import Example, Score
 
 if TYPE_CHECKING:
     from workbench.client import Client
+    from workbench.evaluation.judging.load import JudgeLoad
 
 __all__ = ["Answer", "Scorer", "built_in", "model_scorer"]
+
+_LARGEST = 1e100  # the square of a larger one may be infinite
+_SMALLEST = 1e-100  # the square of a smaller one may be 0: it counts as 0
 
 
 class Answer(str):
@@ -43,6 +47,9 @@ class Scorer:
     decide. spec: what the scores were made by, as JSON can hold it; `as_scorer(spec)` makes a built-in scorer again.
     needs_expected: examples without an expected answer stay unscored. bind: for a scorer that asks a model, makes its function
     from the client through which it asks; a comparison does so by itself (see `bound`).
+    people: of a judge, the scorer that says what people said of the same answers; a comparison has it too, and corrects by it.
+    judge: of a judge, what it is asked about one answer.
+    needs: the name of a scorer of the same comparison without whose success this one is not asked (see `only_if`).
     """
 
     name: str
@@ -52,6 +59,9 @@ class Scorer:
     spec: Mapping[str, Any] = field(default_factory=dict)
     needs_expected: bool = False
     bind: Callable[[Client], Callable[[str, Example], Any]] | None = None
+    people: Scorer | None = None
+    judge: JudgeLoad | None = None
+    needs: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -85,6 +95,18 @@ class Scorer:
         """The same under another name, so that two of a kind can stand in one table."""
         return replace(self, name=name, spec={**self.spec, "as": name})
 
+    def only_if(self, other: str) -> Scorer:
+        """The same, asked only about answers to which the scorer named `other` gave more than 0. The rest scores 0, at no cost;
+        where `other` gave no score, neither does this one."""
+        if not isinstance(other, str) or not other.strip():
+            raise InputError(f"scorer {self.name!r}: only_if = {other!r} must be the name of another scorer.")
+        return replace(self, needs=other, spec={**self.spec, "only_if": other})
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks something outside of this process, such as a model: it is slow, and may cost money."""
+        return self.bind is not None or self.is_async
+
     def bound(self, client: Client) -> Scorer:
         """The same, able to ask models through `client` (a workbench's `bench.client`); itself if it asks none."""
         return self if self.bind is None else replace(self, function=self.bind(client), bind=None)
@@ -110,7 +132,11 @@ def _as_score(result: Any) -> Score:
     explanation = ""
     value: Any = result
     if isinstance(result, Score):
-        if type(result.value) is float and math.isfinite(result.value) and type(result.explanation) is str:
+        if (
+            type(result.value) is float
+            and _SMALLEST <= abs(result.value) <= _LARGEST
+            and type(result.explanation) is str
+        ):
             return result
         value, explanation = result.value, str(result.explanation)
     elif isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], str):
@@ -126,9 +152,9 @@ def _as_score(result: Any) -> Score:
         number = float(value)
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number):
+    if not abs(number) <= _LARGEST:
         return Score(None, f"scorer gave {number}" + (f" ({explanation})" if explanation else ""))
-    return Score(number, explanation)
+    return Score(0.0 if abs(number) < _SMALLEST else number, explanation)
 
 
 def _code(function: Any) -> dict[str, str]:

@@ -11,7 +11,7 @@ import orjson
 from workbench.errors import InputError
 from workbench.evaluation.scorers.numbers import within
 from workbench.evaluation.scorers.scorer import Scorer, built_in
-from workbench.evaluation.scorers.wording import NOT_EXPECTED, RIGHT, checked_flags, short, unfenced
+from workbench.evaluation.scorers.wording import NOT_EXPECTED, RIGHT, as_json, checked_flags, short, unfenced
 from workbench.records import Example, Score
 
 __all__ = ["json_fields", "json_schema", "leaves"]
@@ -50,7 +50,7 @@ def json_schema(schema: Mapping[str, Any]) -> Scorer:
 
 
 def json_fields(*, relative: float = 0.0, ignore_case: bool = False, extra: bool = False) -> Scorer:
-    """The share of the fields of `expected` (an object) that the answer's JSON has right, from 0 to 1.
+    """The share of the fields of `expected` (an object, or its JSON as a text) that the answer's JSON has right, from 0 to 1.
 
     Every leaf counts once, however deep: `{"a": {"b": 1}, "c": [2, 3]}` has the fields `a.b`, `c[0]` and `c[1]`; an empty object
     or list is a leaf. relative: by which part a number may be off, such as 0.01. ignore_case: of texts. extra: a field that
@@ -73,13 +73,14 @@ def json_fields(*, relative: float = 0.0, ignore_case: bool = False, extra: bool
     def score(text: str, example: Example) -> Score:
         if example.expected is None:
             return NOT_EXPECTED
-        if not isinstance(example.expected, Mapping) or not example.expected:
+        expected = as_json(example.expected)
+        if not isinstance(expected, Mapping) or not expected:
             return Score(None, f"'expected' is {short(example.expected)}, not an object with fields")
         try:
             answer = orjson.loads(unfenced(text))
         except orjson.JSONDecodeError as error:
             return Score(0.0, f"not JSON: {error}: {short(text)}")
-        wanted, found = leaves(example.expected), leaves(answer)
+        wanted, found = leaves(expected), leaves(answer)
         wrong = [
             f"{path or 'the whole'} is {short(found[path]) if path in found else 'missing'} instead of {short(value)}"
             for path, value in wanted.items()

@@ -10,7 +10,7 @@ import orjson
 from workbench.errors import InputError
 from workbench.evaluation.scorers.scorer import Answer, Scorer, built_in
 from workbench.evaluation.scorers.structure import leaves
-from workbench.evaluation.scorers.wording import NOT_EXPECTED, checked_flags, short, unfenced
+from workbench.evaluation.scorers.wording import NOT_EXPECTED, as_json, checked_flags, short, unfenced
 from workbench.records import Example, Score
 
 __all__ = ["tool_calls"]
@@ -36,8 +36,9 @@ def tool_calls(
     """1 if the answer makes exactly the tool calls of `expected`, else 0.
 
     `expected` is one call, `{"name": "search", "arguments": {"query": "shoes"}}`, or a list of all of them; an empty list says
-    that no tool is to be called. OpenAI's form, with "function" around it and the arguments as a text, is read too. The calls are
-    those that came with the answer or, if there are none, the answer's text where it is such JSON.
+    that no tool is to be called. Its JSON as a text (as in CSV) is read too, and so is OpenAI's form, with "function"
+    around it and the arguments as a text. The calls are those that came with the answer or, if there are none, the answer's text
+    where it is such JSON.
 
     arguments: "exact", "subset" (those of `expected` must be there, others may be) or "ignore". Numbers are equal by value.
     ordered: whether the order of the calls counts. partial: the score is the share of right calls among those expected and made,
@@ -62,7 +63,7 @@ def tool_calls(
     def score(text: str, example: Example) -> Score:
         if example.expected is None:
             return NOT_EXPECTED
-        wanted = _calls(example.expected)
+        wanted = _calls(as_json(example.expected))
         if wanted is None:
             return Score(None, f"'expected' is {short(example.expected)}, {_NOT_A_CALL}")
         made = _made(text)

@@ -6,10 +6,10 @@ import re
 
 import orjson
 
-from workbench.errors import InputError
+from workbench.errors import InputError, short_repr
 from workbench.records import Example, Score
 
-__all__ = ["NOT_EXPECTED", "RIGHT", "checked_flags", "either", "short", "texts_of", "unfenced", "wrong"]
+__all__ = ["NOT_EXPECTED", "RIGHT", "as_json", "checked_flags", "either", "short", "texts_of", "unfenced", "wrong"]
 
 RIGHT = Score(1.0)
 NOT_EXPECTED = Score(None, "the example has no 'expected' value")
@@ -20,6 +20,16 @@ def unfenced(text: str) -> str:
     """The text without one Markdown code fence around it, which models add unasked."""
     found = _FENCE.fullmatch(text.strip())
     return str(found.group(1)) if found else text
+
+
+def as_json(expected: object) -> object:
+    """What an expected answer is as JSON: a text that holds an object or a list is read, as a CSV file has it."""
+    if isinstance(expected, str) and expected.lstrip()[:1] in ("{", "["):
+        try:
+            return orjson.loads(expected)
+        except orjson.JSONDecodeError:
+            return expected
+    return expected
 
 
 def checked_flags(scorer: str, **values: bool) -> dict[str, bool]:
@@ -57,5 +67,4 @@ def either(wanted: list[str]) -> str:
 
 def short(value: object) -> str:
     """At most 80 characters of its repr."""
-    text = repr(value if not isinstance(value, str) else value[:200])
-    return text if len(text) <= 80 else text[:79] + "…"
+    return short_repr(value, 80)
