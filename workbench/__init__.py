@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workbench import errors
+    from workbench.calls.spans import span
     from workbench.evaluation import scorers
     from workbench.evaluation.estimate import Budget
     from workbench.evaluation.verdict import Guardrail
@@ -33,6 +34,7 @@ __all__ = [
     "__version__",
     "errors",
     "scorers",
+    "span",
 ]
 __version__ = "0.1.0"
 
@@ -46,6 +48,7 @@ _HOMES = {
     "Workbench": "workbench.workbench",
     "errors": "workbench.errors",
     "scorers": "workbench.evaluation.scorers",
+    "span": "workbench.calls.spans",
 }
 
 

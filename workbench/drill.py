@@ -1,4 +1,4 @@
-"""A rehearsal of releases: real releases, counts and guard, with simulated users, a scripted model and a clock of its own.
+"""A rehearsal of releases: real releases, calls, counts and guard, with simulated users, a scripted model and a clock of its own.
 
 Everything is in a temporary folder with an embedded Valkey of its own, so that a drill touches no real feature, whatever the
 settings say. The model is scripted: three prompts, of which the second solves more than the first, and the third is too long for
@@ -15,11 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from workbench.errors import CallError, InputError, StoreError
-from workbench.online.assignment import Assignment, Parsed, assign
-from workbench.online.counters import Counters
 from workbench.online.guard import read_rules
-from workbench.prompts import render
-from workbench.records import Request
 from workbench.serving.scripted import Rule, Scripted
 from workbench.settings import load_settings
 from workbench.stores.valkey import EmbeddedValkey
@@ -27,7 +23,6 @@ from workbench.workbench import Workbench
 
 if TYPE_CHECKING:
     from workbench.online.guard import Evaluation
-    from workbench.releases import Live, Watcher
 
 __all__ = ["FEATURE", "PROMPTS", "Drill"]
 
@@ -51,8 +46,8 @@ _KINDS = (  # (share of all messages, message, the right label)
 _REFUSED = 0.01  # the share of all calls that a provider refuses, whatever the prompt
 
 
-def _rule(match: str | None, answer: str, delay: tuple[float, float] = (0.4, 1.1)) -> Rule:
-    return Rule(match, answer, delay=delay, error="BadRequestError", error_rate=_REFUSED)
+def _rule(match: str | None, answer: str) -> Rule:
+    return Rule(match, answer, delay=(0.4, 1.1), error="BadRequestError", error_rate=_REFUSED)
 
 
 _RULES = (
@@ -88,15 +83,12 @@ class Drill:
             settings=load_settings(project, environ={"WORKBENCH_CACHE": "off"}), runtimes={"scripted": scripted},
             clock=self.clock,
         )  # fmt: skip
-        self._counters = Counters(self.bench._release_kv, every=3600, clock=self.clock)
-        self._parsed = Parsed()
         self._rng, self._calls = np.random.default_rng(seed), calls
         activity = 1 + self._rng.pareto(1.5, users)
         self._activity = activity / activity.sum()
         shares = np.array([share for share, _, _ in _KINDS])
         # two draws from a share that is Dirichlet distributed with this total are correlated by `alike`
         self._kinds = self._rng.dirichlet(shares * (1 - alike) / alike, users)
-        self._watcher: Watcher | None = None
         self._end = weakref.finalize(self, _clean, self._folder, EmbeddedValkey(self.bench.settings.home))
 
     def clock(self) -> float:
@@ -118,53 +110,35 @@ class Drill:
 
     async def aclose(self) -> None:
         """End it: the store is stopped, the folder deleted."""
-        self._counters.close()
-        if self._watcher is not None:
-            self._watcher.close()
         await self.bench.aclose()
         self._end()
 
     # -- what an application does -----------------------------------------------------------------------------------
 
     async def _minute(self) -> None:
-        live = await asyncio.to_thread(self._live)
+        await self._follow()
         users = self._rng.choice(len(self._activity), size=self._rng.poisson(self._calls), p=self._activity)
         kinds = [int(self._rng.choice(len(_KINDS), p=self._kinds[user])) for user in users]
         numbers = self._rng.integers(10_000, 100_000, len(users))
         calls = zip(users, kinds, numbers, strict=True)
         await asyncio.gather(
-            *(self._call(live, f"user-{user}", _KINDS[kind][1].format(number), _KINDS[kind][2]) for user, kind, number in calls)
+            *(self._call(f"user-{user}", _KINDS[kind][1].format(number), _KINDS[kind][2]) for user, kind, number in calls)
         )  # fmt: skip
-        if not await asyncio.to_thread(self._counters.flush):
-            raise StoreError(f"the drill's counts were not taken: {self._counters.last_fault}")
+        app = self.bench.app
+        if not await asyncio.to_thread(app.counters.flush) or app.fault:
+            raise StoreError(f"the drill's counts or rows were not taken: {app.counters.last_fault or app.fault}")
 
-    def _live(self) -> Live:
-        """What the watcher hands out, once it has seen the last change."""
-        releases = self.bench.releases
-        wanted = releases.must_be_live(FEATURE).sequence
-        if self._watcher is None:
-            self._watcher = releases.watch(FEATURE)
-            self._watcher.wait()
-        live = self._watcher.current()
-        while live is None or live.sequence < wanted:
-            live = self._watcher.next(after=live, timeout=10.0)
-            if live is None:
-                raise StoreError(f"the drill's watcher does not see change {wanted} of {FEATURE}.")
-        return live
+    async def _follow(self) -> None:
+        """Until the application has seen the last change; an hour takes seconds, so some milliseconds would be minutes."""
+        wanted = await asyncio.to_thread(self.bench.releases.must_be_live, FEATURE)
+        await self.bench.app.seen(FEATURE, wanted.sequence)
 
-    async def _call(self, live: Live, user: str, message: str, right: str) -> None:
-        experiment = self._parsed.of(FEATURE, live.experiment, live.release.number)
-        given = assign(experiment, user) if experiment is not None else Assignment(live.release.number)
-        release = live.releases[given.release]
-        kind, messages, text = render(release.prompt, {"message": message})
-        self._counters.exposed(FEATURE, given, user)
+    async def _call(self, user: str, message: str, right: str) -> None:
         try:
-            done = await self.bench.client.complete(Request(release.model, kind, messages, text, release.params))
+            answer = await self.bench.call(FEATURE, message=message, user=user)
         except CallError:
-            self._counters.called(FEATURE, given, user, error=True)
             return
-        self._counters.called(FEATURE, given, user, latency=done.timing.total, cost=0.0)
-        self._counters.outcome(FEATURE, given, user, "solved", float(done.text == right))
+        self.bench.feedback(answer.call_id or "", "solved", answer.text == right)
 
 
 async def _no_wait(_: float) -> None:

@@ -23,6 +23,7 @@ Each message says what happened, what was probably meant and what to do. Catch t
     │   ├── IncompleteStreamError     the stream ended without its end
     │   ├── BadAnswerError            a 200 that is not an answer (HTML, broken JSON, no choices)
     │   └── StoppedError              the caller stopped waiting: interrupted or cancelled
+    ├── LangfuseError                 Langfuse does not answer (`away`), or refuses
     ├── StoreError                    the key-value store cannot be started, reached or used
     ├── StalePlanError                what is live has changed since you looked: look again
     ├── WeightsError                  a model's weights cannot be fetched or do not match their sha256
@@ -33,6 +34,7 @@ Each message says what happened, what was probably meant and what to do. Catch t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "DatasetError",
     "IncompleteStreamError",
     "InputError",
+    "LangfuseError",
     "LaunchError",
     "ModelNotFoundError",
     "OverloadedError",
@@ -63,6 +66,8 @@ __all__ = [
     "StoreError",
     "WeightsError",
     "WorkbenchError",
+    "did_you_mean",
+    "short_repr",
 ]
 
 
@@ -181,6 +186,22 @@ class StoreError(WorkbenchError):
     """The key-value store cannot be started, reached or used."""
 
 
+class LangfuseError(WorkbenchError):
+    """Langfuse does not answer, or refuses.
+
+    away: no answer, or none that can be used now; what was last known may be used instead. status: HTTP status, None where there
+    was none. retry_after: seconds the server asked for, None where it did not.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None, away: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+        self.away = away
+
+
 class StalePlanError(WorkbenchError):
     """What is live has changed since it was looked at; nothing was changed."""
 
@@ -207,3 +228,17 @@ class ReportError(WorkbenchError):
     def __init__(self, message: str, *, path: Path | None = None) -> None:
         super().__init__(message)
         self.path = path
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The end of a message: ` Did you mean 'x'?` with the known name that is most like `name`, or nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), 1, cutoff)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def short_repr(value: object, most: int = 60) -> str:
+    """At most so many characters of a value's repr, for a message."""
+    text = repr(value[: 2 * most] if isinstance(value, str) else value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"

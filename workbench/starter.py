@@ -5,21 +5,26 @@ In a checkout they are the repository's own folders; an installed wheel carries 
 
 from __future__ import annotations
 
-import difflib
 import shutil
 from importlib import resources
 from pathlib import Path
 
-from workbench.errors import InputError
+from workbench.errors import InputError, did_you_mean
 from workbench.settings import Settings
 
 __all__ = [
-    "CACHE_PAIRS", "DEMO_DATASET", "DEMO_PROMPT", "ensure_demo", "ensure_notebooks", "find_notebook", "find_pairs",
+    "CACHE_PAIRS", "DEMO_DATASET", "DEMO_PROMPT", "begin_project", "ensure_demo", "ensure_notebooks", "find_notebook",
+    "find_pairs",
 ]  # fmt: skip
 
 DEMO_PROMPT = "sentiment"
 DEMO_DATASET = "customer_sentiment"
 CACHE_PAIRS = "cache_pairs_sample"
+_SETTINGS = """\
+# Settings of this project. Where this file is, is the project: notebooks below find prompts and data from here.
+# `workbench doctor` shows what is chosen, and by which setting. Keys belong in .env, which git must not see.
+# model = "ollama/llama3.2:3b"
+"""
 
 
 def _shipped(folder: str) -> Path:
@@ -43,10 +48,29 @@ def ensure_demo(settings: Settings) -> list[Path]:
     return copied
 
 
-def ensure_notebooks(settings: Settings) -> None:
-    """Copy the notebooks into a project that has none."""
-    if not settings.notebooks.exists():
-        shutil.copytree(_shipped("notebooks"), settings.notebooks)
+def ensure_notebooks(settings: Settings) -> list[Path]:
+    """Copy the notebooks into a project that has none; returns what was copied."""
+    if any(settings.notebooks.glob("*.ipynb")):
+        return []
+    settings.notebooks.mkdir(parents=True, exist_ok=True)
+    for path in sorted(_shipped("notebooks").glob("*.ipynb")):
+        shutil.copyfile(path, settings.notebooks / path.name)
+    return [settings.notebooks]
+
+
+def begin_project(settings: Settings) -> list[Path]:
+    """Make a project of a folder that holds none: notebooks, the demo, a workbench.toml. One that has prompts, data sets or
+    settings only gets the notebooks, if it has none. Returns what was made."""
+    new = settings.file is None and not any(
+        p.exists() for p in (settings.prompts, settings.datasets, settings.notebooks)
+    )
+    made = ensure_notebooks(settings)
+    if new:
+        made += ensure_demo(settings)
+        file = settings.project / "workbench.toml"
+        file.write_text(_SETTINGS, "utf-8")
+        made.append(file)
+    return made
 
 
 def find_pairs(settings: Settings) -> Path:
@@ -67,6 +91,5 @@ def find_notebook(settings: Settings, name: str) -> Path:
         if path.is_file():
             return path
     known = sorted({path.stem for folder in folders for path in folder.glob("*.ipynb")})
-    near = difflib.get_close_matches(name, known, 1)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
+    meant = did_you_mean(name, known)
     raise InputError(f"there is no notebook {name!r}.{meant} There is: {', '.join(known) or 'none'}; or pass a path.")

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -22,19 +23,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "clean_text",
+    "format_count",
     "format_interval",
     "format_money",
     "format_number",
     "format_seconds",
     "format_share",
+    "html_text",
     "to_html",
     "to_markdown",
     "to_text",
+    "to_text_or_blocks",
 ]
 
 NOTHING = "–"
 _TEXT_CELL = 60
 _MARKDOWN_CELL = 500
+_MOST_BLOCKS = 20  # rows that are shown one below the other
 _HTML_CELL = 2_000
 _NARROWEST = 8
 
@@ -44,6 +49,7 @@ _FORMATTED_NUMBER = re.compile(
 )
 _LONG_WORD = re.compile(r"\S{32}")
 _NEUTRAL = frozenset({"", NOTHING, "-", "unknown", "n/a"})
+_EMPTY = frozenset({"", NOTHING, "{}", "[]"})
 
 _CONTROLS: dict[int, str] = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421", 0x09: "    "}
 _CONTROLS |= dict.fromkeys([0x0A, 0x0B, 0x0C, 0x85, 0x2028, 0x2029], "\n")
@@ -51,22 +57,32 @@ _CONTROLS |= dict.fromkeys([*range(0x80, 0x85), *range(0x86, 0xA0), *range(0xD80
 # Overrides of the writing direction can make a line read as something else than it says.
 _CONTROLS |= dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
 
+# A class that is named twice outweighs JupyterLab, which sets all cells of HTML outputs to the right. Relative: the marks in the
+# headers scroll with the table, and are cut off where it is.
 _STYLE = """
-.wb-scroll{overflow-x:auto;max-width:100%;margin:.6em 0}
+.wb-scroll{overflow-x:auto;max-width:100%;margin:.6em 0;position:relative}
 table.wb-table{border-collapse:collapse;margin:0;table-layout:auto;width:auto;color:inherit;border:0;font-size:13px;
 font-variant-numeric:tabular-nums}
 table.wb-table caption{caption-side:top;text-align:left;font-weight:600;padding:.2em .6em .4em;color:inherit}
 table.wb-table th,table.wb-table td{padding:.35em .7em;text-align:left;vertical-align:top;line-height:1.4;border:0;
-border-bottom:1px solid rgba(128,128,128,.35);color:inherit;background:transparent;max-width:52ch}
+border-bottom:1px solid rgba(128,128,128,.35);color:inherit;background:transparent;max-width:min(52ch,68vw)}
 table.wb-table thead th{font-weight:600;vertical-align:bottom;border-bottom:2px solid rgba(128,128,128,.6)}
 table.wb-table tbody tr,table.wb-table tbody tr:nth-child(odd),table.wb-table tbody tr:nth-child(even){
 background:transparent}
 table.wb-table tbody tr:hover{background:rgba(128,128,128,.12)}
 table.wb-table td{white-space:pre-wrap;overflow-wrap:break-word}
 table.wb-table td.wb-l{overflow-wrap:anywhere;min-width:24ch}
-table.wb-table .wb-n{text-align:right;white-space:nowrap}
+table.wb-table.wb-table th,table.wb-table.wb-table td{text-align:left}
+table.wb-table.wb-table .wb-n{text-align:right;white-space:nowrap}
 table.wb-table thead th{white-space:normal;max-width:20ch}
-@media print{.wb-scroll{overflow:visible}table.wb-table{font-size:8.5pt}table.wb-table thead{display:table-header-group}
+table.wb-sortable thead button{all:unset;cursor:pointer;font:inherit;color:inherit}
+table.wb-sortable thead button:hover{text-decoration:underline}
+table.wb-sortable thead button:focus-visible{outline:2px solid currentColor;outline-offset:2px;border-radius:2px}
+table.wb-sortable th[aria-sort] button::after{content:"\\2195";opacity:.45;margin-left:.15em;font-weight:400;position:absolute}
+table.wb-sortable th[aria-sort=ascending] button::after{content:"\\25b2";opacity:1}
+table.wb-sortable th[aria-sort=descending] button::after{content:"\\25bc";opacity:1}
+@media print{table.wb-sortable thead button::after{display:none!important}
+.wb-scroll{overflow:visible}table.wb-table{font-size:8.5pt}table.wb-table thead{display:table-header-group;break-inside:avoid}
 table.wb-table tr{break-inside:avoid}table.wb-table th,table.wb-table td{padding:.25em .45em}}
 """.replace("\n", "")
 
@@ -81,6 +97,11 @@ def clean_text(text: str) -> str:
     line end becomes a newline, tabs become spaces, direction overrides and broken characters become U+FFFD.
     """
     return text.replace("\r\n", "\n").translate(_CONTROLS)
+
+
+def html_text(text: str) -> str:
+    """`text` as HTML that shows it and obeys none of it: `clean_text`, escaped."""
+    return html.escape(clean_text(text), quote=True)
 
 
 def format_number(value: float | None, digits: int = 2) -> str:
@@ -144,11 +165,19 @@ def format_interval(interval: Interval | None, *, signed: bool = False, digits: 
     if interval is None or _missing(interval.estimate):
         return NOTHING
 
-    def one(value: float) -> str:
-        text = format_number(value, digits)
-        return f"+{text}" if signed and value > 0 and text.strip("0.") else text
+    one = format_signed if signed else format_number
+    return f"{one(interval.estimate, digits)} [{one(interval.low, digits)}, {one(interval.high, digits)}]"
 
-    return f"{one(interval.estimate)} [{one(interval.low)}, {one(interval.high)}]"
+
+def format_signed(value: float | None, digits: int = 2) -> str:
+    """A difference as `+0.05` or `-0.05`, and what rounds to it as `0.00`; None and NaN are a dash."""
+    text = format_number(value, digits)
+    return f"+{text}" if value is not None and value > 0 and text.strip("0.") else text
+
+
+def format_count(count: int, noun: str) -> str:
+    """`1 call`, `1,234 calls`: of nouns whose plural is with an s."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def format_share(share: float) -> str:
@@ -160,6 +189,13 @@ def format_share(share: float) -> str:
         return ">99.9%"
     text = f"{percent:.2f}" if percent < 10 else f"{percent:.1f}" if percent > 90 else f"{percent:.0f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
+
+
+def to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """One dict a row, by columns' names; None where there is no value."""
+    plain = frame.astype(object)
+    rows = plain.where(plain.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def to_text(frame: pd.DataFrame, *, title: str | None = None, width: int | None = None) -> str:
@@ -191,6 +227,28 @@ def to_text(frame: pd.DataFrame, *, title: str | None = None, width: int | None 
     return "\n".join(lines)
 
 
+def to_text_or_blocks(frame: pd.DataFrame, width: int | None) -> str:
+    """`to_text`; where that is wider than the terminal, a block of lines for each row, without what is empty in it."""
+    text = to_text(frame)
+    if width is None or not len(frame) or max(map(_width, text.splitlines())) <= width:
+        return text
+    names, rows, _ = _read(frame.head(_MOST_BLOCKS))
+    room = max(map(_width, names))
+    blocks = [
+        "\n".join(
+            [f"row {number:,} of {len(frame):,}"]
+            + [
+                f"  {name:<{room}}  {_one_line(cell.text, max(20, width - room - 4))}"
+                for name, cell in zip(names, row, strict=True)
+                if cell.text not in _EMPTY
+            ]
+        )
+        for number, row in enumerate(rows, 1)
+    ]
+    left = len(frame) - len(blocks)
+    return "\n\n".join([*blocks, *([f"and {left:,} rows more: name fewer columns, or give a limit"] if left else [])])
+
+
 def to_markdown(frame: pd.DataFrame) -> str:
     """`frame` as a Markdown table (GitHub's kind), without its index; nothing in a cell is read as Markdown or HTML."""
     names, rows, numeric = _read(frame)
@@ -206,8 +264,11 @@ def to_markdown(frame: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def to_html(frame: pd.DataFrame, *, caption: str | None = None) -> str:
+def to_html(frame: pd.DataFrame, *, caption: str | None = None, keys: pd.DataFrame | None = None) -> str:
     """`frame` as an HTML table that brings its own style, without its index.
+
+    keys: what each cell is sorted by (numbers, texts; None or NaN comes last), of the same shape: a click on a header, or Enter,
+    sorts the rows. Without scripts, and in a report's executed notebook, it is the same table in the order of the frame.
 
     Every cell is escaped. Colours are inherited, so it reads in a light or dark JupyterLab, in a report and on paper.
     Texts beyond 2,000 characters are cut, and the cut says how much is missing.
@@ -216,17 +277,36 @@ def to_html(frame: pd.DataFrame, *, caption: str | None = None) -> str:
     long = [any(_LONG_WORD.search(row[at].text) for row in rows) for at in range(len(names))]
     classes = [' class="wb-n"' if n else ' class="wb-l"' if wide else "" for n, wide in zip(numeric, long, strict=True)]
     head = "".join(f'<th scope="col"{kind}>{_escape(name)}</th>' for name, kind in zip(names, classes, strict=True))
+    sorts = _sort_keys(keys, len(rows), len(names))
     body = "".join(
-        f"<tr>{''.join(f'<td{kind}>{_escape(cell.text)}</td>' for cell, kind in zip(row, classes, strict=True))}</tr>"
-        for row in rows
+        f"<tr>{''.join(f'<td{kind}{by}>{_escape(cell.text)}</td>' for cell, kind, by in cells)}</tr>"
+        for cells in (zip(row, classes, bys, strict=True) for row, bys in zip(rows, sorts, strict=True))
     )
     if not rows:
         body = f'<tr><td colspan="{max(1, len(names))}">({"no rows" if names else "no columns"})</td></tr>'
     above = "" if caption is None else f"<caption>{_escape(clean_text(caption))}</caption>"
+    kind, script = ("", "") if keys is None or not rows else (" wb-sortable", f"<script>{sort_script()}</script>")
     return (
-        f'<div class="wb-scroll"><style>{_STYLE}</style><table class="wb-table">{above}'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class="wb-scroll"><style>{_STYLE}</style><table class="wb-table{kind}">{above}'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{script}</div>"
     )
+
+
+def sort_script() -> str:
+    """What makes tables with the class wb-sortable sortable, wherever it runs."""
+    return Path(__file__).with_name("table.js").read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _sort_keys(keys: pd.DataFrame | None, rows: int, columns: int) -> list[list[str]]:
+    """The attribute of each cell."""
+    if keys is None:
+        return [[""] * columns] * rows
+    if keys.shape != (rows, columns):
+        raise ValueError(f"keys has the shape {keys.shape}; the table has {rows} rows and {columns} columns.")
+    return [
+        ["" if _missing(value) else f' data-sort="{_escape(clean_text(str(value)))}"' for value in row]
+        for row in keys.itertuples(index=False, name=None)
+    ]
 
 
 def _read(frame: pd.DataFrame) -> tuple[list[str], list[list[_Cell]], list[bool]]:

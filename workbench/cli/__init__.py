@@ -7,6 +7,10 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cyclopts import CycloptsError
 
 __all__ = ["main"]
 
@@ -36,7 +40,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     from workbench.cli.app import build
 
     try:
-        code = build()(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        code = build()(
+            arguments, exit_on_error=False, print_error=True, error_formatter=_shown, result_action="return_value"
+        )
     except CycloptsError:
         return 2
     except KeyboardInterrupt:
@@ -51,3 +57,15 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"error: {clean_text(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     return code if isinstance(code, int) else 0
+
+
+def _shown(error: CycloptsError) -> object:
+    """The parser's error as it prints it, except for words that no parameter takes, where it says only that."""
+    from cyclopts import CycloptsError, CycloptsPanel, UnusedCliTokensError
+
+    if isinstance(error, UnusedCliTokensError):
+        command = " ".join(("workbench", *(error.command_chain or ())))
+        words = ", ".join(map(repr, error.unused_tokens or ()))
+        said = f"{command} does not take {words}. What it takes is named by flags: see {command} --help."
+        return CycloptsPanel(CycloptsError(msg=said))
+    return CycloptsPanel(error)

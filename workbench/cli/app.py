@@ -9,15 +9,21 @@ from workbench.cli import (
     ask,
     bench,
     cache,
+    calls,
     compare,
+    data,
     demo,
     doctor,
     experiment,
     lab,
     model,
     prompt,
+    rate,
     release,
     report,
+    runs,
+    schedule,
+    score,
     serve,
     stop,
 )
@@ -40,13 +46,19 @@ def build() -> App:
     app.command(compare.compare)
     app.command(bench.bench)
     app.command(cache.app)
+    app.command(calls.app)
+    app.command(data.app)
     app.command(doctor.doctor)
     app.command(experiment.app)
     app.command(lab.lab)
     app.command(model.app)
     app.command(prompt.app)
+    app.command(rate.rate)
     app.command(release.app)
     app.command(report.app)
+    app.command(runs.app)
+    app.command(schedule.app)
+    app.command(score.score)
     app.command(serve.app)
     app.command(stop.stop)
     return app

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from workbench.cli.answers import Pieces, read_inputs
 from workbench.cli.bench import read_params
 
 if TYPE_CHECKING:
-    from workbench.records import Chunk, Completion
+    from workbench.records import Completion
     from workbench.workbench import Workbench
 
 __all__ = ["ask"]
@@ -23,7 +24,7 @@ def ask(
     *question: Annotated[str, Parameter(allow_leading_hyphen=True)],
     model: str | None = None,
     prompt: str | None = None,
-    input_: Annotated[list[str] | None, Parameter(name="--input")] = None,
+    input_: Annotated[list[str] | None, Parameter(name="--input", alias="-v")] = None,
     params: str = "{}",
     raw: bool = False,
     timeout: float = 120.0,
@@ -52,7 +53,7 @@ def ask(
         Serve no answer from the cache, and keep none.
     """
     asked: dict[str, Any] = {
-        "question": _question(question, prompt), "prompt": prompt, "inputs": _inputs(input_ or []),
+        "question": _question(question, prompt), "prompt": prompt, "inputs": read_inputs(input_ or []),
         "model": model, "params": read_params(params), "raw": raw, "timeout": timeout, "cached": False if no_cache else None,
     }  # fmt: skip
     asyncio.run(_ask(asked))
@@ -62,11 +63,11 @@ async def _ask(asked: dict[str, Any]) -> None:
     from workbench.workbench import Workbench
 
     async with Workbench() as bench:
-        pieces = _Pieces()
+        pieces = Pieces()
         try:
             async with aclosing(bench.stream(**asked)) as chunks:
                 async for chunk in chunks:
-                    pieces.show(chunk)
+                    pieces.show(chunk.text, chunk.reasoning)
                     if chunk.completion is not None:
                         done = chunk.completion
         finally:
@@ -76,46 +77,13 @@ async def _ask(asked: dict[str, Any]) -> None:
         print(_told(bench, done), file=sys.stderr)
 
 
-class _Pieces:
-    """Prints thoughts to standard error and text to standard output, each from the beginning of a line. On a terminal a
-    model's control characters are shown, not obeyed; a file gets the text as it is."""
-
-    def __init__(self) -> None:
-        self._last = {sys.stdout: "\n", sys.stderr: "\n"}
-
-    def show(self, chunk: Chunk) -> None:
-        self._print(chunk.reasoning, sys.stderr)
-        if chunk.text:
-            self._end_line(sys.stderr)
-        self._print(chunk.text, sys.stdout)
-
-    def show_line(self, text: str) -> None:
-        self._print(f"{text}\n", sys.stdout)
-
-    def end(self) -> None:
-        for stream in self._last:
-            self._end_line(stream)
-
-    def _print(self, text: str, stream: Any) -> None:
-        if not text:
-            return
-        from workbench.tables import clean_text
-
-        print(clean_text(text) if stream.isatty() else text, end="", file=stream, flush=True)
-        self._last[stream] = text[-1]
-
-    def _end_line(self, stream: Any) -> None:
-        if self._last[stream] != "\n":
-            self._print("\n", stream)
-
-
 def _told(bench: Workbench, done: Completion) -> str:
     """What one answer took, and who gave it. A cached one spends nothing now."""
     from workbench.tables import clean_text, format_money, format_seconds
 
     usage, timing, cached = done.usage, done.timing, done.source != "model"
     counts = [("unknown" if n is None else f"{n:,}") for n in (usage.prompt_tokens, usage.completion_tokens)]
-    first, speed = timing.first_token, _tokens_per_second(done)
+    first, speed = timing.first_token, done.tokens_per_second
     cost = 0.0 if cached else bench.client.cost(done.model, done)
     parts = [
         f"{counts[0]} tokens in, {counts[1]} out",
@@ -128,14 +96,6 @@ def _told(bench: Workbench, done: Completion) -> str:
     parts += ["cut off at its length limit"] if done.finish_reason == "length" else []
     parts += ["made from a prompt that the server cut"] if done.truncated else []
     return " · ".join(parts)
-
-
-def _tokens_per_second(done: Completion) -> float | None:
-    """After the first token, as a load test counts them; None where that is unknown."""
-    tokens, first = done.usage.completion_tokens, done.timing.first_token
-    if tokens is None or tokens < 2 or first is None or done.timing.total <= first:
-        return None
-    return (tokens - 1) / (done.timing.total - first)
 
 
 def _question(words: tuple[str, ...], prompt: str | None) -> str | None:
@@ -153,17 +113,3 @@ def _question(words: tuple[str, ...], prompt: str | None) -> str | None:
         both = "a question and a prompt were given" if words else "there is nothing to ask"
         raise InputError(f"{both}: workbench ask 'QUESTION', or workbench ask --prompt NAME@2 --input VARIABLE=VALUE.")
     return sys.stdin.read() if words == ("-",) else words[0] if words else None
-
-
-def _inputs(given: list[str]) -> dict[str, str]:
-    from workbench.errors import InputError
-
-    found: dict[str, str] = {}
-    for item in given:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            raise InputError(f"--input {item!r} must be VARIABLE=VALUE, such as --input message='Where is my order?'.")
-        if name in found:
-            raise InputError(f"--input {name} was given twice: give each variable once.")
-        found[name] = value
-    return found

@@ -32,6 +32,7 @@ def bench(
     target_latency: float | None = None,
     params: str = "{}",
     raw: bool = False,
+    weigh: bool = False,
     seed: int = 0,
     timeout: float = 120.0,
     json_file: Annotated[str | None, Parameter(name="--json", allow_leading_hyphen=True)] = None,
@@ -74,6 +75,9 @@ def bench(
         Sampling params as JSON, such as '{"temperature": 0.7, "extra": {"ignore_eos": true}}'.
     raw
         Send prompts as they are, without a chat template.
+    weigh
+        Find what a prompt token takes of the server's time where an output token takes 1: waves of requests by turns have prompts
+        of a fourth and of seven fourths of --prompt-tokens. It shares a GPU's cost among calls.
     seed
         Of the words and of the arrivals.
     timeout
@@ -106,7 +110,7 @@ def bench(
         "concurrency": _numbers("--concurrency", concurrency, int), "rate": _numbers("--rate", rate, float),
         "requests": requests, "warmup": warmup, "prompt_tokens": prompt_tokens, "output_tokens": output_tokens,
         "shared_tokens": shared_tokens, "target": {name: value for name, value in target.items() if value is not None},
-        "params": read_params(params), "raw": raw, "seed": seed, "timeout": timeout,
+        "params": read_params(params), "raw": raw, "weigh": weigh, "seed": seed, "timeout": timeout,
     }  # fmt: skip
     return asyncio.run(_bench(list(models), options, before, json_file, plan_only=plan_only))
 

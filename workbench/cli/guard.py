@@ -95,6 +95,8 @@ def guard(
             write_rules(kv, name, None)
         print(f"guardrails taken away: {', '.join(names)}")
         return 0
+    for name in features:  # a slip in the name would be guarded for ever, and the feature that was meant by nobody
+        bench.releases.must_be_live(name)
     acting = Guard(kv, bench.releases)
     if dry_run:
         return _print([acting.evaluate(name, rules) for name in names], json_output)
@@ -156,7 +158,7 @@ def _watch(acting: Guard, names: Sequence[str], every: float, json_output: bool)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
     def tell(found: Evaluation | StoreError) -> None:
-        from datetime import datetime
+        from datetime import UTC, datetime
 
         from workbench.online.guard import Evaluation
 
@@ -171,7 +173,7 @@ def _watch(acting: Guard, names: Sequence[str], every: float, json_output: bool)
         if shown.get(found.feature) != now:
             shown[found.feature] = now
             if not json_output:
-                print(f"{datetime.now():%H:%M:%S}", end=" ")
+                print(f"{datetime.now(UTC):%H:%M:%S} UTC", end=" ")
             _print([found], json_output)
 
     acting.watch(names, every=every, stop=stop, tell=tell)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from workbench.cli.trying import try_prompt
+
 if TYPE_CHECKING:
     from workbench.records import Prompt
     from workbench.standing import PromptStatus
@@ -16,7 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = App(name="prompt", help="Prompt versions: list, show, create, compare, label and put away.")
+app = App(
+    name="prompt", help="Prompt versions: list, show, create, try, compare, label, put away; push and pull to Langfuse."
+)
+
+app.command(try_prompt, name="try")
 
 _Json = Annotated[bool, Parameter(name="--json")]
 _Reason = Annotated[str, Parameter(alias="-m")]
@@ -124,6 +130,7 @@ def create(
         Sampling params that travel with the prompt, as JSON, such as '{"temperature": 0, "max_tokens": 5}'.
     """
     from workbench.errors import InputError
+    from workbench.prompts import near_note
     from workbench.records import Params
 
     if text is not None and file is not None:
@@ -133,18 +140,21 @@ def create(
             content = file.read_text("utf-8")
         else:
             content = text if text is not None else sys.stdin.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--file {file}: {error}") from None
-    try:
-        body = json.loads(content) if file is not None and file.suffix == ".json" else content
-        table = json.loads(params)
-    except json.JSONDecodeError as error:
-        raise InputError(f"this is not valid JSON: {error}") from None
+    except OSError as error:
+        raise InputError(f"--file {file}: {error.strerror or error}. Give the path of a text file.") from None
+    except UnicodeDecodeError as error:
+        where = "standard input" if file is None else f"--file {file}"
+        raise InputError(f"{where} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
+    body = _json(content, f"--file {file}") if file is not None and file.suffix == ".json" else content
+    table = _json(params, "--params")
     if not isinstance(table, dict):
         raise InputError("--params must be a JSON object, such as '{\"temperature\": 0}'.")
     chosen = Params.from_mapping(table, "--params").to_mapping()
     config = {"params": chosen} if chosen else None
-    print(_bench().prompts.create(name, body, kind=kind, message=message, config=config).ref)
+    made = _bench().prompts.create(name, body, kind=kind, message=message, config=config)
+    print(made.ref)
+    if note := near_note(made):
+        print(f"note: {note}", file=sys.stderr)
 
 
 @app.command
@@ -185,13 +195,14 @@ def label(
     reason: _Reason,
     because: Literal["comparison", "incident", "decision"] | None = None,
     evidence: str = "",
+    remove: bool = False,
 ) -> None:
-    """Put a label on a version. It is a bookmark: only a release makes something live.
+    """Put a label on a version, or take it off. It is a bookmark: only a release makes something live.
 
     Parameters
     ----------
     ref
-        NAME@2, NAME@label or NAME (the latest).
+        NAME@2, NAME@label or NAME (the latest). With --remove, NAME is enough.
     label
         Such as candidate.
     reason
@@ -200,12 +211,21 @@ def label(
         The reason's name, which a protected label needs.
     evidence
         What justified it, such as the id of a comparison.
+    remove
+        Take it off.
     """
     bench = _bench()
+    if remove:
+        stood = bench.prompts.unlabel(ref, label, reason=reason, because=because, evidence=evidence)
+        name = ref.partition("@")[0]
+        _print(f"{name} had no {label} any more" if stood is None else f"{label}: taken off {name}@{stood}")
+        _say_mirrored(bench)
+        return
     before = bench.prompts.labels(bench.prompts.get(ref).name).get(label)
     prompt = bench.prompts.label(ref, label, reason=reason, because=because, evidence=evidence)
     said = "it stood there already" if before == prompt.version else "new" if before is None else f"it was on {before}"
     _print(f"{label}: {prompt.ref} ({said})")
+    _say_mirrored(bench)
 
 
 @app.command
@@ -264,17 +284,87 @@ def archive(ref: str, *, reason: _Reason, restore: bool = False) -> None:
     bench = _bench()
     done = (bench.prompts.restore if restore else bench.prompts.archive)(ref, reason=reason)
     name, what = ref.partition("@")[0], "restored" if restore else "archived"
-    _print(f"{what}: {', '.join(f'{name}@{number}' for number in done)}" if done else f"{ref} was {what} already")
+    nothing = f"{ref} is not archived" if restore else f"{ref} was archived already"
+    _print(f"{what}: {', '.join(f'{name}@{number}' for number in done)}" if done else nothing)
     for number in () if restore else done:
         state = bench.standings.of(bench.prompts.get(f"{name}@{number}"))
         if any(item.state == "active" for item in state.standings or ()):
             _print(f"{name}@{number} goes on being live ({state.state}): releases hold a copy of it")
 
 
+@app.command
+def status(*names: str, json_output: _Json = False) -> int:
+    """Show what differs between files and Langfuse: versions, numbers, labels. Exit code 1 if anything does.
+
+    Parameters
+    ----------
+    names
+        Prompts; by default all.
+    json_output
+        Print JSON.
+    """
+    found = _bench().prompts.status(*names)
+    print(json.dumps(found.to_mapping(), indent=2) if json_output else found)
+    return 0 if found.ok else 1
+
+
+@app.command
+def push(*names: str, overrule: tuple[str, ...] = (), json_output: _Json = False) -> int:
+    """Send the versions that Langfuse lacks, and move its labels to where they stand here. Nothing there is overwritten.
+
+    Exit code 1 if something was not sent, or a label stands elsewhere because somebody moved it in Langfuse.
+
+    Parameters
+    ----------
+    names
+        Prompts; by default all.
+    overrule
+        A label that is moved back although somebody moved it in Langfuse; may be given more than once.
+    json_output
+        Print JSON.
+    """
+    done = _bench().prompts.push(*names, overrule=overrule)
+    print(json.dumps(done.to_mapping(), indent=2) if json_output else done)
+    return 0 if done.ok else 1
+
+
+@app.command
+def pull(*names: str, json_output: _Json = False) -> int:
+    """Make the versions here that only Langfuse has. No label moves; those that were moved there are told.
+
+    Exit code 1 if something was not fetched, or a label stands elsewhere because somebody moved it in Langfuse.
+
+    Parameters
+    ----------
+    names
+        Prompts; by default all.
+    json_output
+        Print JSON.
+    """
+    done = _bench().prompts.pull(*names)
+    print(json.dumps(done.to_mapping(), indent=2) if json_output else done)
+    return 0 if done.ok else 1
+
+
+def _json(text: str, where: str) -> Any:
+    from workbench.errors import InputError
+
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where} is not valid JSON: {error}") from None
+
+
 def _bench() -> Workbench:
     from workbench.workbench import Workbench
 
     return Workbench()
+
+
+def _say_mirrored(bench: Workbench) -> None:
+    """What became of the label in Langfuse."""
+    if bench.prompts.mirrored is not None:
+        _print(bench.prompts.mirrored.sentence)
 
 
 def _get(bench: Workbench, ref: str) -> Prompt:

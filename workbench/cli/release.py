@@ -78,6 +78,10 @@ def create(
         feature, variant, reason=reason, evidence=evidence, fallback=fallback, live=not candidate
     )
     print(_text(f"{made.label}: {'made, not live' if candidate else 'live'}"))
+    if variant.prompt.version in bench.prompts.archived(variant.prompt.name):
+        print(
+            _text(f"note: {variant.prompt.ref} is archived; `workbench prompt history {variant.prompt.name}` says why")
+        )
     if made.model_digest is None:
         print("the model's server does not say which weights it serves, so that a change of them cannot be seen")
 
@@ -221,7 +225,14 @@ def diff(feature: str, before: int, after: int | None = None) -> None:
 
 
 @app.command
-def rollback(feature: str, *, reason: _Reason | None = None, to: str = "previous", plan: bool = False) -> None:
+def rollback(
+    feature: str,
+    *,
+    reason: _Reason | None = None,
+    to: str = "previous",
+    of: Annotated[int | None, Parameter(name="--from")] = None,
+    plan: bool = False,
+) -> None:
     """Make an earlier release live again, whole; what changes by it is shown.
 
     Parameters
@@ -232,6 +243,8 @@ def rollback(feature: str, *, reason: _Reason | None = None, to: str = "previous
         Why; the history shows it.
     to
         A release's number, or previous: the one that the live one came after.
+    of
+        The release to undo: refused if another is live by now, such as because somebody else has undone it.
     plan
         Only show what would change.
     """
@@ -242,11 +255,27 @@ def rollback(feature: str, *, reason: _Reason | None = None, to: str = "previous
         raise InputError(f"--to {to!r} must be the number of a release, or previous.")
     if reason is None and not plan:
         raise InputError("a rollback needs a reason, which the history shows: --reason '…'. (--plan only looks.)")
+    if of is not None:
+        _check_live(feature, releases.must_be_live(feature).release, of)
     planned = releases.plan_rollback(feature, "previous" if to == "previous" else int(to))
+    _check_live(feature, planned.current, of)
     print(planned)
-    if reason is not None and not plan:
+    if plan:
+        going = f"--from {planned.current.number} --to {planned.target.number}"
+        print(f"\nNothing is changed yet. To do it: workbench release rollback {feature} {going} --reason '…'")
+    elif reason is not None:
         done = releases.rollback(feature, reason=reason, plan=planned)
         print(_text(f"\nlive now: {done.label}"))
+
+
+def _check_live(feature: str, live: Release, expected: int | None) -> None:
+    from workbench.errors import StalePlanError
+
+    if expected is not None and live.number != expected:
+        raise StalePlanError(
+            f"release {live.number} of {feature} is live, not {expected}. Nothing was done: look at its history "
+            f"(workbench release list {feature}), and decide again."
+        )
 
 
 @app.command
@@ -302,7 +331,7 @@ def watch(*features: str, once: bool = False, json_output: _Json = False) -> int
 
 
 def _print_state(state: Any, json_output: bool) -> None:
-    from datetime import datetime
+    from datetime import UTC, datetime
 
     live, age = state.live, state.staleness
     if json_output:
@@ -310,7 +339,8 @@ def _print_state(state: Any, json_output: bool) -> None:
         age = age if age != float("inf") else None
         print(json.dumps(told | {"staleness": age, "live": None if live is None else _live(live)}), flush=True)
         return
-    what = "nothing is known" if live is None else f"{live.release.label} (change {live.sequence})"
+    nothing = "nothing is known" if state.fault or not state.answered else "no release of it was made yet"
+    what = nothing if live is None else f"{live.release.label} (change {live.sequence})"
     running = "" if live is None or live.experiment is None else f", experiment {live.experiment.get('name')}"
     old = (
         ""
@@ -318,7 +348,7 @@ def _print_state(state: Any, json_output: bool) -> None:
         else f", from {state.source}, {age:.0f} s old"
     )
     wrong = f"\n         {state.fault}" if state.fault else ""
-    print(_text(f"{datetime.now():%H:%M:%S} {state.feature}: {what}{running}{old}{wrong}"), flush=True)
+    print(_text(f"{datetime.now(UTC):%H:%M:%S} UTC {state.feature}: {what}{running}{old}{wrong}"), flush=True)
 
 
 def _live(live: Live) -> dict[str, Any]:
