@@ -10,7 +10,6 @@ vectors is that of cache_vectors.py, with faiss as the peer.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
 import subprocess
@@ -22,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common import HERE, Claims, median
+from common import HERE, Claims, arguments, median
 
 TEXT = "Is this message positive or negative? It came on time and works well. "
 REQUESTS, CALLS = 1000, 200
@@ -135,8 +134,7 @@ def herd(claims: Claims, home: Path, processes: int = 4, fetches: int = 50) -> N
 
 def main() -> None:
     """Print, and with --json write, one line for each claim."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--json", type=Path)
+    parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--no-peer", action="store_true")
     options = parser.parse_args()

@@ -15,16 +15,14 @@ module, so their figures are those that fow-cache 0.1.0 publishes for the same 6
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import HERE, Claims, median
+from common import HERE, Claims, arguments, median
 
 if TYPE_CHECKING:
     from workbench.client import Client
@@ -199,8 +197,7 @@ async def run(claims: Claims, *, with_held_out: bool) -> None:
 
 def main() -> None:
     """Print, and with --json write, one line for each claim."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--json", type=Path)
+    parser = arguments(__doc__)
     parser.add_argument("--development-only", action="store_true", help="leave the held-out pairs alone")
     options = parser.parse_args()
     claims = Claims()

@@ -10,7 +10,6 @@ read a scope into a process, in seconds and memory, and to add to it.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import tempfile
 import time
@@ -18,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from common import Claims, median
+from common import Claims, arguments, median
 
 DIMENSIONS = 384  # MiniLM's
 
@@ -113,8 +112,7 @@ def resident() -> float:
 
 def main() -> None:
     """Print, and with --json write, the claim."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--json", type=Path)
+    parser = arguments(__doc__)
     parser.add_argument("--entries", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import venv
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench import Workbench
 
 HERE = Path(__file__).resolve().parent
+
+
+def arguments(doc: str | None) -> argparse.ArgumentParser:
+    """What each benchmark's command line has: `doc`, its docstring, as the help, and --json FILE for its claims."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the claims there")
+    return parser
 
 
 @contextmanager
@@ -47,6 +60,24 @@ def run_peer(python: Path, script: str, *arguments: object) -> float:
     if done.returncode:
         raise SystemExit(f"{script} failed:\n{done.stderr[-2000:]}")
     return float(done.stdout.split()[-1])
+
+
+def with_project(job: Callable[[Workbench], Awaitable[None]]) -> None:
+    """Run it in an empty project with a scripted model, an embedded Valkey, and nothing of the shell's settings."""
+    from workbench import Workbench
+    from workbench.settings import load_settings
+    from workbench.stores.valkey import EmbeddedValkey
+
+    async def run(project: Path) -> None:
+        async with Workbench(settings=load_settings(project, environ={})) as bench:
+            try:
+                await job(bench)
+            finally:
+                EmbeddedValkey(bench.settings.home).stop()
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "workbench.toml").write_text('model = "scripted/echo"\nauthor = "benchmark"\n')
+        asyncio.run(run(Path(folder)))
 
 
 def median(values: Iterable[float]) -> float:

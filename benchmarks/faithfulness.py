@@ -1,6 +1,6 @@
 """How well `faithfulness_by_rules` tells faithful answers from those with one fault: AUC over a judged set, each kind apart.
 
-    python benchmarks/faithfulness.py [--data FILE] [--json] [--show]
+    python benchmarks/faithfulness.py [--data FILE] [--json FILE] [--show]
 
 The judged set (benchmarks/data/faithfulness.jsonl) was written before the scorer; the weights were chosen on another one
 (faithfulness_dev.jsonl). Beside it, on the same answers: the lowest cosine of a clause, which is what an embedder alone can do.
@@ -10,7 +10,6 @@ answer.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import tempfile
@@ -19,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import Claims, arguments
 
 from workbench import Workbench
 from workbench.evaluation.grounding.support import ground
 from workbench.evaluation.scorers.meaning import vectors_by
 
 HERE = Path(__file__).parent / "data"
+_LEAST_AUC = 0.80
 KINDS = ("number", "name", "date", "negation", "roles", "invention")
 
 
@@ -71,31 +72,45 @@ async def measure(path: Path) -> dict[str, Any]:
         "auc": auc_interval(rows, "score"),
         "auc_embedding_alone": auc_interval(rows, "cosine"),
         "kinds": {kind: auc_interval(rows, "score", kind) for kind in KINDS},
+        "kinds_embedding_alone": {kind: auc_interval(rows, "cosine", kind)[0] for kind in KINDS},
         "seconds_p50": float(np.median(seconds)),
         "rows": rows,
     }
 
 
+def claim(claims: Claims, name: str, figures: dict[str, Any]) -> None:
+    """The target, and each kind of fault beside what an embedder alone can do."""
+    peer = "the embedder alone"
+    estimate, low, high = figures["auc"]
+    alone = figures["auc_embedding_alone"][0]
+    claims.add(
+        f"{name}: AUC over {figures['answers']} answers, 95% interval [{low:.2f}, {high:.2f}]", estimate, alone, peer,
+        estimate / alone, "AUC >= 0.80", holds=estimate >= _LEAST_AUC,
+    )  # fmt: skip
+    for kind, (estimate, low, high) in figures["kinds"].items():
+        alone = figures["kinds_embedding_alone"][kind]
+        claims.add(
+            f"{name}: AUC of the fault {kind}, 95% interval [{low:.2f}, {high:.2f}]", estimate, alone, peer,
+            estimate / alone, "interval above 0.5, which is chance", holds=low > 0.5,
+        )  # fmt: skip
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Print, and with --json write, one line for each claim."""
+    parser = arguments(__doc__)
     parser.add_argument("--data", type=Path, default=HERE / "faithfulness.jsonl")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--show", action="store_true", help="print what was found against each answer")
     options = parser.parse_args()
     found = asyncio.run(measure(options.data))
     rows = found.pop("rows")
-    if options.json:
-        print(json.dumps(found | {"data": options.data.name}, indent=2))
-        return
     if options.show:
         for row in rows:
             print(f"{row['id']} {row['fault'] or 'faithful':9} {row['score']:.2f}  {'; '.join(row['problems'])}")
     print(f"{found['answers']} answers, {found['faithful']} of them faithful ({options.data.name})")
-    print("faithfulness_by_rules  AUC {:.2f} [{:.2f}, {:.2f}]".format(*found["auc"]))
-    for kind, figures in found["kinds"].items():
-        print(f"  {kind:9} {figures[0]:.2f} [{figures[1]:.2f}, {figures[2]:.2f}]")
-    print("embedding alone        AUC {:.2f} [{:.2f}, {:.2f}]".format(*found["auc_embedding_alone"]))
     print(f"{1000 * found['seconds_p50']:.0f} ms an answer, one thread, median")
+    claims = Claims()
+    claim(claims, "faithfulness_by_rules", found)
+    claims.write(options.json)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""How fast a rollback is seen, and whether anybody ever sees half of a release.
+"""What releases cost who reads them: an application's call, the choice of a release, a rollback seen by all, torn reads.
 
-python benchmarks/releases.py [--json FILE] [--rounds 40]
+python benchmarks/releases.py [--json FILE] [--rounds 40]      needs: pip install 'llm-workbench[benchmarks]'
 
+Choice: benchmarks/assignment.py. Call: `bench.call` beside `bench.client.complete` of the same request, on the scripted runtime;
+both write their row; in a running experiment with guardrails, for users that change with every call; turns of 100 alternate.
 Rollback: from the call of `Releases.rollback` until each of 100 watchers in 8 processes has handed the release on to a thread
 that waits for it. Echo: from PUBLISH until each of 100 redis-py pub/sub readers, threads of the same processes, has the message.
 Rounds alternate; all on one embedded Valkey. Figures are the 99th percentile over all readers and rounds, in milliseconds.
@@ -10,7 +12,7 @@ Torn reads: four processes read what is live, 25,000 times each, while releases 
 
 from __future__ import annotations
 
-import argparse
+import gc
 import json
 import subprocess
 import sys
@@ -20,7 +22,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common import HERE, Claims
+import assignment
+from common import HERE, Claims, arguments, median, with_project
+
+from workbench import Workbench
 
 FEATURE = "triage-api"
 WATCHERS, PROCESSES = 100, 8
@@ -114,15 +119,48 @@ def torn_reads(claims: Claims, home: Path, processes: int = 4, reads: int = 25_0
     claims.add(label, torn, 0, "none", float(torn), "0", holds=torn == 0)
 
 
+async def calls(claims: Claims, bench: Workbench, rounds: int, turn: int = 100) -> None:
+    """An application's call above the client's own."""
+    from workbench.online import Guardrail
+    from workbench.prompts import render
+    from workbench.records import Request
+
+    prompt = bench.prompts.create("triage", assignment.TEXT)
+    for live in (True, False):
+        bench.releases.create(FEATURE, bench.variants([prompt])[0], reason="benchmark", live=live)
+    rails = [Guardrail("errors", margin=0.02), Guardrail.p95(2.0)]
+    bench.experiments.start(FEATURE, treatment=2, share=0.5, guardrails=rails, reason="benchmark")
+    release = (await bench.app.ready(FEATURE)).release
+    took: dict[str, list[float]] = {"call": [], "complete": []}
+    for number in range(rounds + 1):
+        users = [f"user-{number * turn + n}" for n in range(turn)]
+        gc.collect()
+        began = time.perf_counter()
+        for user in users:
+            await bench.call(FEATURE, message=f"about {user}", user=user)
+        middle = time.perf_counter()
+        for user in users:
+            kind, messages, text = render(release.prompt, {"message": f"about {user}"})
+            await bench.client.complete(Request(release.model, kind, messages, text, release.params))
+        if number:  # the first round warms up
+            took["call"].append(1e3 * (middle - began) / turn)
+            took["complete"].append(1e3 * (time.perf_counter() - middle) / turn)
+    above = median(a - b for a, b in zip(took["call"], took["complete"], strict=True))
+    mine, peer = median(took["call"]), median(took["complete"])
+    label = f"bench.call on the scripted runtime, milliseconds ({above:.3f} above the client's own call)"
+    claims.add(label, mine, peer, "the client's own call", mine / peer, "at most 0.5 ms above", holds=above <= 0.5)
+
+
 def main() -> None:
     """Print, and with --json write, one line for each claim."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--json", type=Path)
+    parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
     from workbench.stores.valkey import EmbeddedValkey
 
     claims = Claims()
+    with_project(lambda bench: assignment.compare(claims, bench, options.rounds))
+    with_project(lambda bench: calls(claims, bench, options.rounds))
     for job in (lambda home: rollbacks(claims, home, options.rounds), lambda home: torn_reads(claims, home)):
         with tempfile.TemporaryDirectory() as folder:
             try:

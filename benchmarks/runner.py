@@ -1,8 +1,9 @@
 """What the runner costs beside a bare loop on the same client, and beside inspect-ai doing the same job.
 
-python benchmarks/runner.py [--json FILE] [--rows 4000] [--memory-rows 100000] [--rounds 3] [--no-peer]
+python benchmarks/runner.py [--json FILE] [--rows 4000] [--memory-rows 100000] [--rounds 7] [--no-peer]
 
-The server answers after 50 ms. The bare loop awaits `Client.call` on ready-made requests with the same number of workers.
+The server answers after 50 ms. The bare loop awaits `Client.call` on ready-made requests with the same number of workers, the
+same number of calls let through by the limiter, and the same rare garbage collections: it lacks only what the runner does.
 The runner renders each prompt, asks, scores by exact match and writes each row to its segment, of which the call log is a
 view. Rounds alternate; walls are medians, ratios the
 median of neighbouring rounds. Peak memory is that of a process that runs so many rows (server without delay).
@@ -10,7 +11,6 @@ median of neighbouring rounds. Peak memory is that of a process that runs so man
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import Claims, median, peer_python, run_peer, server
+from common import Claims, arguments, median, peer_python, run_peer, server
 
 
 def project(folder: Path, rows: int) -> Path:
@@ -44,6 +44,7 @@ async def walls(folder: Path, concurrency: int, rounds: int) -> tuple[list[float
     from workbench import Workbench
     from workbench.evaluation.plan import request_for, seeded
     from workbench.running.progress import silent
+    from workbench.running.quiet import rare_collections
 
     ours, bare = [], []
     async with Workbench(folder) as bench:
@@ -59,8 +60,12 @@ async def walls(folder: Path, concurrency: int, rounds: int) -> tuple[list[float
                     outcome = await bench.client.call(request)
                     assert outcome.completion is not None
 
-            await asyncio.gather(*(work() for _ in range(concurrency)))
+            limiter = bench.client.limiter("openai/m")
+            assert limiter is not None
+            with limiter.allow(concurrency), rare_collections():
+                await asyncio.gather(*(work() for _ in range(concurrency)))
 
+        await loop()
         await bench.compare(plan, fresh=True, progress=silent)  # warm both: connections, imports
         for number in range(rounds):
             jobs = [(bare, loop), (ours, lambda: bench.compare(plan, fresh=True, progress=silent))]
@@ -106,8 +111,7 @@ def measure_memory(rows: int) -> None:
 
 def main() -> None:
     """Print, and with --json write, one line for each claim."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--json", type=Path)
+    parser = arguments(__doc__)
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--memory-rows", type=int, default=100_000)

@@ -9,7 +9,6 @@ peers run the same chat in processes of their own, with their defaults. All rati
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import orjson
-from common import Claims, median, peer_python, run_peer, server
+from common import Claims, arguments, median, peer_python, run_peer, server
 
 TEXT = "Is this message positive or negative? It came on time and works well."
 
@@ -79,8 +78,7 @@ async def rounds_of(
 
 def main() -> None:
     """Print, and with --json write, one line for each claim."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--json", type=Path)
+    parser = arguments(__doc__)
     parser.add_argument("--calls", type=int, default=6000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-peer", action="store_true")
