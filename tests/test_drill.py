@@ -37,6 +37,8 @@ async def test_minutes_are_counted_by_its_own_clock(drill: Drill) -> None:
     assert [begins, begins + 60, begins + 120] == [moment.timestamp() for moment in table["minute"]]
     (cell,) = read_picture(drill.bench._release_kv, FEATURE).cells
     assert cell.figures.calls == table["calls"].sum() > 120
+    logged = drill.bench.calls.sql("select feature, count(*) as n, count(call_id) as ids from calls group by feature")
+    assert [(FEATURE, cell.figures.calls, cell.figures.calls)] == [*logged.itertuples(index=False, name=None)]
     assert [begins] * 3 == [event.at for event in drill.bench.releases.history(FEATURE)]
 
 

@@ -64,6 +64,18 @@ def test_no_benchmark_is_named_like_a_module_of_python() -> None:
     assert not names & sys.stdlib_module_names
 
 
+BENCHMARKS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in {"common", "server"})
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_benchmarks_say_how_they_are_run_and_write_their_claims(path: Path) -> None:
+    """All but what they share: a command line in the docstring, which is the help, and claims in one form."""
+    text = path.read_text("utf-8")
+    assert f"python benchmarks/{path.name}" in (ast.get_docstring(ast.parse(text)) or "")
+    for called in ("arguments(__doc__)", "Claims()", "claims.write(options.json)"):
+        assert called in text, called
+
+
 def test_import_brings_in_nothing_heavy() -> None:
     """`import workbench` and the command's help load none of the slow libraries."""
     heavy = {
@@ -71,6 +83,7 @@ def test_import_brings_in_nothing_heavy() -> None:
         "plotly",
         "duckdb",
         "httpx",
+        "langfuse",
         "openai",
         "scipy",
         "papermill",
@@ -98,6 +111,18 @@ def test_layers_hold() -> None:
         [Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_architecture_draws_the_layers_of_the_contract() -> None:
+    """ARCHITECTURE.md has the same rows, in the same order, with the same names."""
+    drawn: list[set[str]] = []
+    for line in (ROOT / "ARCHITECTURE.md").read_text("utf-8").split("```")[1].splitlines():
+        if line.startswith("  | "):
+            drawn[-1].add(line.split()[1])
+        elif line and not line.startswith(" "):
+            drawn.append({line.split()[0]})
+    (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    assert [set(row.split(" | ")) for row in contract["layers"]] == drawn
 
 
 def test_notebooks_are_stripped_and_have_parameters() -> None:

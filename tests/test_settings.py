@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from workbench import Workbench
+from workbench.doctor.stores import check_exact_cache
 from workbench.errors import SettingsError
 from workbench.settings import Secret, load_settings
 
@@ -23,6 +25,19 @@ def test_environment_beats_dotenv_beats_file(tmp_path: Path) -> None:
     assert settings.sources["author"] == "WORKBENCH_AUTHOR (.env)"
     assert settings.sources["prompts"] == "prompts (workbench.toml)"
     assert settings.sources["home"] == "default"
+
+
+def test_how_long_the_cache_keeps_and_waits(tmp_path: Path) -> None:
+    """Both reach the cache, and the doctor says them."""
+    (tmp_path / "workbench.toml").write_text("cache_days = 0.5\n")
+    settings = load_settings(tmp_path, environ={"WORKBENCH_CACHE_DEADLINE_MS": "120"})
+    assert (0.5, 120.0) == (settings.cache_days, settings.cache_deadline_ms)
+    assert 43_200 == Workbench(tmp_path, settings=settings).cache.exact.ttl
+    assert "for 0.5 days; a look-up may take 120 ms" in check_exact_cache(settings).detail
+    with pytest.raises(
+        SettingsError, match=r"CACHE_DEADLINE_MS \(environment\): cache_deadline_ms = '0' must be a number"
+    ):
+        load_settings(tmp_path, environ={"WORKBENCH_CACHE_DEADLINE_MS": "0"})
 
 
 def test_project_is_found_upwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,3 +200,35 @@ def test_tables_import_is_light() -> None:
         "set()"
         == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     )
+
+
+def test_rows_wider_than_the_terminal_come_one_below_the_other_without_what_is_empty() -> None:
+    frame = pd.DataFrame(
+        {"name": ["a" * 30, "b"], "none": [None, None], "list": ["[]", "[1]"], "text": ["x" * 90, "line\nline"]}
+    )
+    assert tables.to_text_or_blocks(frame, None) == tables.to_text(frame)
+    assert tables.to_text_or_blocks(frame, 200) == tables.to_text(frame)
+    shown = tables.to_text_or_blocks(frame, 60)
+    first, second = shown.split("\n\n")
+    assert first.splitlines()[:2] == ["row 1 of 2", f"  name  {'a' * 30}"]
+    assert "none" not in shown
+    assert "list" not in first
+    assert second.splitlines() == ["row 2 of 2", "  name  b", "  list  [1]", "  text  line ⏎ line"]
+    assert max(map(len, shown.splitlines())) <= 60
+    many = tables.to_text_or_blocks(pd.concat([frame] * 50), 60)
+    assert many.endswith("and 80 rows more: name fewer columns, or give a limit")
+
+
+def test_a_table_with_keys_can_be_sorted_and_reads_without_scripts() -> None:
+    """Keys are attributes, escaped; a missing one is none; without keys or rows there is no script."""
+    frame = pd.DataFrame({"name": ["b", "<i>"], "took": ["2 s", "unknown"]})
+    keys = pd.DataFrame({"name": ["b", '"><script>'], "took": [2.0, None]})
+    page = tables.to_html(frame, keys=keys)
+    assert '<td class="wb-n" data-sort="2.0">2 s</td>' in page
+    assert 'data-sort="&quot;&gt;&lt;script&gt;"' in page
+    assert '<td class="wb-n">unknown</td>' in page
+    assert 1 == page.count("<script>")
+    assert "<button" not in page.partition("<script>")[0]  # a button that does nothing would be worse than none
+    assert "<script" not in tables.to_html(frame.assign(name="x")) + tables.to_html(frame[:0], keys=keys[:0])
+    with pytest.raises(ValueError, match="2 rows and 2 columns"):
+        tables.to_html(frame, keys=keys[["name"]])

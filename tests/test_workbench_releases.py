@@ -76,6 +76,12 @@ async def test_a_comparison_shows_what_became_of_its_prompts(bench: Workbench) -
     with pytest.raises(InputError, match="there is no winner to release"):
         bench.releases.create(feature, result.winner, reason="x")
     assert result.run.plan.variants[0].model_digest is not None
+    models = await bench.compare(
+        bench.plan(prompts=["triage@1"], models=["scripted/m", "scripted/other"], dataset="reviews", limit=4)
+    )
+    here, elsewhere = (status.split(", ") for status in models.summary["status"])
+    assert f"active in {feature}" in here
+    assert f"active in {feature} on scripted/m" in elsewhere
     await bench.aclose()
 
 

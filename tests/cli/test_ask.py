@@ -89,7 +89,7 @@ def test_it_comes_as_it_is_made(fake: Path) -> None:
         assert process.stdout is not None
         first = os.read(process.stdout.fileno(), 100)
         process.send_signal(signal.SIGINT)
-        rest, said = process.communicate(timeout=30)
+        rest, said = process.communicate(timeout=120)
     assert b"first " == first
     assert (b"\n", b"interrupted", 130) == (rest, said.strip(), process.returncode)
     assert ["StoppedError"] == Workbench(fake).calls.frame()["error"].tolist()
@@ -106,7 +106,7 @@ def test_a_prompt_gets_its_inputs_and_its_params(fake: Path, run: Any) -> None:
 def test_a_question_from_a_pipe_sent_raw(fake: Path) -> None:
     """As it is, with its line ends."""
     asked = [*COMMAND, "-", "--raw", "--params", '{"seed": 1}']
-    done = subprocess.run(asked, input=b"two\nlines", capture_output=True, timeout=30)
+    done = subprocess.run(asked, input=b"two\nlines", capture_output=True, timeout=120)
     assert b"you said two\nlines\n" == done.stdout, done.stderr
     assert "completion" == Workbench(fake).calls.frame()["kind"].iloc[0]
 
@@ -118,17 +118,17 @@ def test_an_answer_that_was_cut_off_is_said(fake: Path, run: Any) -> None:
 
 def test_a_terminal_shows_control_characters_and_a_file_gets_them(fake: Path) -> None:
     """What a model writes must not act on a terminal; code for a file must not change."""
-    to_file = subprocess.run([*COMMAND, "escape"], capture_output=True, timeout=30)
+    to_file = subprocess.run([*COMMAND, "escape"], capture_output=True, timeout=120)
     assert b"red \x1b[31malert\tnow\n" == to_file.stdout
     master, slave = pty.openpty()
     shown = b""
     try:
         with subprocess.Popen([*COMMAND, "escape"], stdout=slave, stderr=subprocess.DEVNULL) as process:
             os.close(slave)
-            ends = time.monotonic() + 30
+            ends = time.monotonic() + 60
             while b"now" not in shown and time.monotonic() < ends and select.select([master], [], [], 30)[0]:
                 shown += os.read(master, 1000)
-            process.wait(30)
+            process.wait(60)
     finally:
         os.close(master)
     assert b"\x1b" not in shown

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,8 @@ first_token = 0.4
 kind = "scripted"
 [[endpoints.slow.options.rules]]
 answer = "one two three four"
-delay = 0.1
-first_token = 0.4
+delay = 0.25
+first_token = 0.96
 """
 SHORT = ("--concurrency", "1,2", "--requests", "8", "--prompt-tokens", "20", "--output-tokens", "4")
 
@@ -45,7 +46,7 @@ def served(project: Path) -> Path:
 
 def test_from_a_plan_to_an_answer_and_next_week(served: Path) -> None:
     """Plan, table side by side, one sentence; kept, listed, shown, and held against the next one."""
-    done = workbench("bench", "slow/m", "fast/m", *SHORT, "--target-ttft", "0.035", "--json", "out.json")
+    done = workbench("bench", "slow/m", "fast/m", *SHORT, "--target-ttft", "0.2", "--json", "out.json")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Plan of a load test\n  models   slow/m, fast/m\n")
     assert "fast/m gives " in done.stdout
@@ -55,7 +56,7 @@ def test_from_a_plan_to_an_answer_and_next_week(served: Path) -> None:
     assert ["slow/m", "slow/m", "fast/m", "fast/m"] == [row["model"] for row in found["summary"]]
     assert 0.0 == found["summary"][0]["goodput"]
     assert found["summary"][3]["goodput"] == pytest.approx(found["summary"][3]["requests_per_second"])
-    assert 2 / 0.1 >= found["summary"][1]["requests_per_second"] > 0
+    assert 2 / 0.25 >= found["summary"][1]["requests_per_second"] > 0
 
     again = workbench("bench", "fast/m", *SHORT, "--against", "last", "--json", "-")
     assert again.returncode == 0, again.stderr
@@ -127,8 +128,9 @@ def test_interrupted_leaves_what_there_is(served: Path) -> None:
     )  # fmt: skip
     while not state.is_file() or json.loads(state.read_bytes())["done"] < 10:
         assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    printed, noise = process.communicate(timeout=30)
+    printed, noise = process.communicate(timeout=60)
     assert process.returncode == 130, noise
     assert "of 2,000 requests (interrupted); what was measured by then is kept." in printed
     assert "slow/m gives" in printed

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +81,23 @@ def test_compare_stops_early_and_shows_slices(scripted: Path) -> None:
     assert "Warning: " in done.stdout
 
 
+def test_compare_shows_where_a_variant_lost_and_takes_an_executor(scripted: Path) -> None:
+    """Each variant's worst examples with both answers; the flag for Dask reaches the plan."""
+    flags = ["--prompt", "tone@2", "--prompt", "tone@1", "--data", "reviews"]
+    done = workbench("compare", *flags, "--worst", "3")
+    head, _, rows = done.stdout.partition("Where tone@1 · fake/m lost most on exact_match against the control\n")
+    assert "Verdict: " in head
+    assert len(rows.strip().splitlines()) == 2 + 3
+    assert rows.count("no idea") == 3
+    assert (
+        "tone@2 · fake/m lost on no example"
+        in workbench("compare", *flags, "--control", "tone@1", "--worst", "1").stdout
+    )
+    wrong = workbench("compare", *flags, "--executor", "ray://host", "--plan-only")
+    assert wrong.returncode == 2
+    assert "executor = 'ray://host' names no Dask scheduler" in wrong.stderr
+
+
 def test_compare_with_a_budget_in_a_file_and_in_flags(scripted: Path) -> None:
     """The plan says it; flags are stronger; a field that no example has is named before anything is asked."""
     (scripted / "c.toml").write_text(
@@ -116,8 +135,20 @@ def test_compare_from_a_file(scripted: Path) -> None:
         (["compare", "--prompt", "tone@1", "--data", "reviews", "--model", "nope/m"], "no endpoint 'nope'"),
         (["compare", "--prompt", "tone@1", "--data", "reviews", "--model", "m"], "ENDPOINT/MODEL"),
         (["compare", "--prompt", "tone@1", "--prompt", "tone@1", "--data", "reviews"], "is there twice"),
-        (["compare", "--prompt", "tone@1", "--data", "reviews", "--limit", "0"], "limit"),
+        (
+            ["compare", "--prompt", "tone@1", "--data", "reviews", "--limit", "0"],
+            "(--limit) = 0 must be a whole number from 1",
+        ),
         (["compare", "missing.toml"], "missing.toml"),
+        (["compare", "a.toml", "b.toml"], "one comparison at a time: these are 2 files"),
+        (
+            ["compare", "tone@1", "tone@2", "--data", "reviews"],
+            "Did you mean: workbench compare --prompt tone@1 --prompt tone@2",
+        ),
+        (["compare", "--prompt", "tone@1", "--data", "nope.csv"], "datasets: reviews.jsonl"),
+        (["compare", "--prompt", "tone@1", "--data", "review.jsonl"], "Did you mean 'reviews.jsonl'?"),
+        (["compare", "--prompt", "tone@1", "--data", "reviews", "--model", "scripted/none.toml"], "there is no file"),
+        (["doctor", "everything"], "workbench doctor does not take 'everything'"),
         (["compare", "--prompt", "tone@1", "--data", "reviews", "--json", "nodir/x.json"], "there is no folder"),
         (["compare", "--prompt", "tone@1", "--data", "reviews", "--json", "."], "is a folder"),
         (["compare", "--prompt", "tone@1", "--data", "reviews", "--json", ""], "is a folder"),
@@ -135,6 +166,18 @@ def test_wrong_input_exits_2_and_names_it(scripted: Path, arguments: list[str], 
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (scripted / ".workbench" / "calls").exists()
+
+
+def test_progress_in_a_pipe_is_a_few_lines(scripted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one line for each drawing of a bar; nothing where nothing is asked."""
+    monkeypatch.delenv("WORKBENCH_STATIC")
+    flags = ["--prompt", "tone@1", "--prompt", "tone@2", "--data", "reviews"]
+    done = workbench("compare", *flags)
+    assert done.stderr.splitlines()[-1] == "80 of 80 calls"
+    assert len(done.stderr.splitlines()) <= 5
+    again = workbench("compare", *flags)
+    assert again.stderr == ""
+    assert "All 80 answers were reused from earlier runs (the oldest of " in again.stdout
 
 
 def test_prompt_commands(scripted: Path) -> None:
@@ -190,7 +233,10 @@ def test_early_interrupt_says_so(project: Path) -> None:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdin is not None
-    time.sleep(1.5)
+    process.stdin.write("half a prompt")
+    process.stdin.flush()
+    while int.from_bytes(fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4)), sys.byteorder):
+        time.sleep(0.01)  # until it has read that, and waits for more
     process.send_signal(signal.SIGINT)
     _, noise = process.communicate(timeout=20)
     assert process.returncode == 130

