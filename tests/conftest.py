@@ -481,8 +481,9 @@ def _chromium() -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail("no Chromium or Chrome on this machine: .ci/run installs it, for pages must be looked at in CI")
         pytest.skip("no Chromium or Chrome on this machine")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
             executable_path=found, args=["--no-sandbox", "--disable-gpu"], timeout=120_000

@@ -213,6 +213,8 @@ def sqlite(folder: Path, name: str, period: Period) -> Callable[[], Any]:
                     "and error is null and not warmup group by 1"
                 )
                 return (found.assign(hit_rate=(found["exact"] + found["semantic"]) / found["calls"]),)
+            if name != "versions":
+                raise SystemExit(f"no dashboard is called {name}")
             keys, live = "prompt_ref, model", f"{some} and prompt_ref is not null and role is null and not warmup"
             cost = "avg(case when error is null then cost end) as cost_per_call"
             counts = "sum(error is null) as n, count(error) as errors, prompt_digest, max(ended_at) as last"

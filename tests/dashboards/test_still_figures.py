@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -73,3 +74,12 @@ def test_what_cannot_be_drawn_so_is_left_to_the_table() -> None:
     assert "" == still(go.Figure(go.Bar(x=["a", "b"], y=[1, 2])))
     assert "" == still(go.Figure(go.Heatmap(z=[[1]])))
     assert texts(still(go.Figure(go.Scatter(x=[3], y=[None], name="one"))))
+
+
+def test_intervals_may_be_arrays() -> None:
+    """As a figure of one's own has them. Without a lower part both are alike; one of no width is not drawn."""
+    for up, down, drawn in ((np.array([0.1, 0.2]), np.array([0.1, 0.1]), 2), (np.array([0.0, 0.2]), None, 1)):
+        bars = {"array": up, "arrayminus": down}
+        line = {"color": "#123456"}
+        svg = still(go.Figure(go.Scatter(x=[1, 2], y=[1.0, 2.0], mode="markers", line=line, error_y=bars)))
+        assert drawn == sum("V" in path.get("d", "") and path.get("stroke") == "#123456" for path in parts(svg, "path"))

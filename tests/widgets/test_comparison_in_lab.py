@@ -57,6 +57,8 @@ def test_from_the_changed_rows_to_a_run_that_is_stopped(
     until: Callable[..., object],
 ) -> None:
     """Pages answer while another cell runs; nothing of an answer is read as HTML or left in the notebook's widget state."""
+    from playwright.sync_api import expect
+
     versions = Workbench(project).prompts
     for way in ("Well", "Badly", "Kindly"):
         versions.create("triage", f"{way}: label the message.\n{{{{message}}}}")
@@ -141,7 +143,7 @@ def test_from_the_changed_rows_to_a_run_that_is_stopped(
     view.locator(".wb-choose summary").click()
     view.get_by_role("checkbox", name="triage@2 · scripted/m").uncheck()
     view.get_by_label("latency and cost").uncheck()
-    until(lambda: page.wait_for_timeout(50) or 2 == rows.first.locator("td").count(), 20)
+    expect(rows.first.locator("td")).to_have_count(2)
     assert not view.locator("td .wb-spent").count()
     if shots:
         page.screenshot(path=f"{shots}/comparison_columns.png")

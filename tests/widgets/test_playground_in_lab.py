@@ -40,9 +40,10 @@ def test_a_prompt_is_tried_edited_saved_and_brought_back(
     run_all: Callable[[str], None],
     notebook: Callable[[str, list[str]], None],
     page: Page,
-    until: Callable[..., object],
 ) -> None:
     """By keyboard where there is one; nothing that a model says is read as HTML; other cells run meanwhile."""
+    from playwright.sync_api import expect
+
     prompts = Workbench(project).prompts
     prompts.create("triage", [{"role": "system", "content": "Label the review."}, {"role": "user", "content": "{{message}}"}],
                    message="first", author="ana")  # fmt: skip
@@ -91,7 +92,7 @@ def test_a_prompt_is_tried_edited_saved_and_brought_back(
     play.get_by_label("next example").click()
     play.get_by_text("m1, expected: negative").wait_for()
     picked = "it broke after two days, very sad (order 1)"
-    until(lambda: page.wait_for_timeout(50) or message.input_value() == picked)
+    expect(message).to_have_value(picked)
     play.get_by_label("system", exact=True).fill("Label the review. Kindly, in one word.")
     play.locator(".wb-diff ins", has_text="Kindly, in one word.").wait_for()
     play.get_by_label("system", exact=True).press("Control+Enter")
@@ -113,12 +114,12 @@ def test_a_prompt_is_tried_edited_saved_and_brought_back(
     added.press("Alt+ArrowUp")
     added = play.get_by_label("assistant", exact=True)
     added.press("Alt+ArrowUp")
-    until(lambda: page.wait_for_timeout(50) or page.evaluate("document.activeElement.value") == "Be brief.")
+    expect(page.locator("*:focus")).to_have_value("Be brief.")
     play.get_by_label("role of message 1").select_option("developer")
     play.locator(".wb-diff ins", has_text="=== developer ===").wait_for()
     play.get_by_label("remove message 2").press("Enter")
     play.locator(".wb-diff del", has_text="Label the review.").wait_for()
-    until(lambda: page.wait_for_timeout(50) or page.evaluate("document.activeElement.textContent") == "Put it back")
+    expect(page.locator("*:focus")).to_have_text("Put it back")
     page.keyboard.press("Enter")
     play.locator(".wb-diff del").wait_for(state="detached")
     play.locator("summary", has_text="Params").click()
@@ -152,14 +153,14 @@ def test_a_prompt_is_tried_edited_saved_and_brought_back(
 
     run()  # the page anew, and its cells
     system = play.get_by_label("system", exact=True)
-    until(lambda: page.wait_for_timeout(50) or system.input_value() == "Label the review. Kindly, in one word.")
+    expect(system).to_have_value("Label the review. Kindly, in one word.")
     play.locator("summary", has_text="History (5)").click()
     play.get_by_role("button", name="bring back").first.click()  # with its messages, roles and params
     play.get_by_text("This is the run of").wait_for()
-    until(lambda: page.wait_for_timeout(50) or play.locator(".wb-turn").count() == 3)
-    until(lambda: page.wait_for_timeout(50) or play.get_by_label("max_tokens").input_value() == "20")
+    expect(play.locator(".wb-turn")).to_have_count(3)
+    expect(play.get_by_label("max_tokens")).to_have_value("20")
     play.get_by_role("button", name="bring back").nth(4).click()
     play.get_by_role("button", name="Yes").click()
     columns.nth(0).get_by_text("word3").wait_for(timeout=60_000)
-    brought = ("Label the review.", "an endless one")
-    until(lambda: page.wait_for_timeout(50) or brought == (system.input_value(), message.input_value()))
+    expect(system).to_have_value("Label the review.")
+    expect(message).to_have_value("an endless one")

@@ -141,17 +141,16 @@ def _line(trace: Any, x: Callable[[Any], float], y: Callable[[float], float]) ->
     """Lines between neighbours that are known, a symbol at each, and intervals."""
     colour, mode = str(trace.line.color or trace.marker.color or GREY), trace.mode or "lines"
     path, marks, begun = [], [], False
-    ends = zip(
-        trace.error_y.array or itertools.repeat(0), trace.error_y.arrayminus or itertools.repeat(0), strict=False
-    )
-    for place, value, (above, below) in zip(trace.x, map(_number, trace.y), ends, strict=False):
+    above = itertools.repeat(0) if trace.error_y.array is None else trace.error_y.array
+    below = trace.error_y.arrayminus if trace.error_y.arrayminus is not None else above  # as plotly has it
+    for place, value, more, less in zip(trace.x, map(_number, trace.y), above, below, strict=False):
         if math.isnan(value):
             begun = False
             continue
         path.append(f"{'L' if begun else 'M'}{x(place):.1f} {y(value):.1f}")
         begun = True
-        if above or below:
-            marks.append(f"<path d='M{x(place):.1f} {y(value - below):.1f}V{y(value + above):.1f}' stroke='{colour}'/>")
+        if more or less:
+            marks.append(f"<path d='M{x(place):.1f} {y(value - less):.1f}V{y(value + more):.1f}' stroke='{colour}'/>")
         if "markers" in mode:
             marks.append(f"<circle cx='{x(place):.1f}' cy='{y(value):.1f}' r='3' fill='{colour}'/>")
     dash = _DASHES.get(trace.line.dash or "", "")
