@@ -178,6 +178,7 @@ def test_variants_asked_in_turns_are_comparable(bench: Workbench) -> None:
     numbers.in_flight[1, :, 0] = [1] * 4 + [2] * 3 + [4.5] * 6 + [8] * 7
     one, two = (numbers.concurrency(label) for label in numbers.variants)
     assert (one, two) == pytest.approx((4.55, 4.65))
-    assert not any("not comparable" in cell for cell in result.table()["latency P50"])
+    shown = Comparison(result.run).table()["latency P50"]  # anew: the first may have what was truly in flight
+    assert not any("not comparable" in cell for cell in shown)
     numbers.in_flight[1] = 9
     assert "(not comparable: 9 in flight)" in Comparison(result.run).table()["latency P50"][1]
