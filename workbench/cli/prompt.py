@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from workbench.cli.trying import try_prompt
 
 if TYPE_CHECKING:
+    from workbench.prompts.sync_state import SyncDone, SyncStatus
     from workbench.records import Prompt
     from workbench.standing import PromptStatus
     from workbench.workbench import Workbench
@@ -303,9 +304,7 @@ def status(*names: str, json_output: _Json = False) -> int:
     json_output
         Print JSON.
     """
-    found = _bench().prompts.status(*names)
-    print(json.dumps(found.to_mapping(), indent=2) if json_output else found)
-    return 0 if found.ok else 1
+    return _told(_bench().prompts.status(*names), json_output)
 
 
 @app.command
@@ -323,9 +322,7 @@ def push(*names: str, overrule: tuple[str, ...] = (), json_output: _Json = False
     json_output
         Print JSON.
     """
-    done = _bench().prompts.push(*names, overrule=overrule)
-    print(json.dumps(done.to_mapping(), indent=2) if json_output else done)
-    return 0 if done.ok else 1
+    return _told(_bench().prompts.push(*names, overrule=overrule), json_output)
 
 
 @app.command
@@ -341,9 +338,13 @@ def pull(*names: str, json_output: _Json = False) -> int:
     json_output
         Print JSON.
     """
-    done = _bench().prompts.pull(*names)
-    print(json.dumps(done.to_mapping(), indent=2) if json_output else done)
-    return 0 if done.ok else 1
+    return _told(_bench().prompts.pull(*names), json_output)
+
+
+def _told(found: SyncStatus | SyncDone, json_output: bool) -> int:
+    """Print what a sync found or did; the exit code that it stands for."""
+    print(json.dumps(found.to_mapping(), indent=2) if json_output else found)
+    return 0 if found.ok else 1
 
 
 def _json(text: str, where: str) -> Any:
