@@ -7,8 +7,6 @@ document. HOME/releases/copies/FEATURE.json is the same again, for a start witho
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import orjson
 from workbench.errors import InputError
 from workbench.records import check_name
 from workbench.releases.document import Live, decode
+from workbench.running.saving import write_whole
 
 __all__ = ["copy_of", "file_of", "read", "write"]
 
@@ -73,19 +72,7 @@ def write(folder: Path, feature: str, document: bytes, confirmed_at: float) -> N
             file.write("*\n")
     head = {"format": _FORMAT, "sha256": hashlib.sha256(document).hexdigest(), "confirmed_at": confirmed_at}
     whole = orjson.dumps(head) + b"\n" + document
-    _replace(file_of(folder, feature), whole)
+    write_whole(file_of(folder, feature), whole, synced=True)
     copy = copy_of(folder, feature)
     copy.parent.mkdir(exist_ok=True)
-    _replace(copy, whole)
-
-
-def _replace(path: Path, whole: bytes) -> None:
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(whole)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(copy, whole, synced=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import tempfile
 import time
 import warnings
@@ -22,6 +21,7 @@ from workbench.errors import InputError, ReportError
 from workbench.reporting.html import Banner, export_html, first_heading
 from workbench.reporting.masking import mask_notebook, mask_text, secret_texts
 from workbench.reporting.parameters import check_parameters
+from workbench.running.saving import write_whole
 
 if TYPE_CHECKING:
     from workbench.reporting.execution import Execution
@@ -203,12 +203,4 @@ def _dumps(node: Any) -> str:
 
 def _write(path: Path, text: str) -> None:
     """All of it or nothing: a reader never sees half a page."""
-    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        with part.open("w", encoding="utf-8", errors="replace", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, text.encode("utf-8", "replace"), synced=True)

@@ -8,7 +8,6 @@ Nothing is rewritten but by `replace`, for what must be gone.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ import orjson
 from filelock import FileLock, Timeout
 
 from workbench.errors import RunError
-from workbench.running.saving import sound
+from workbench.running.saving import sound, write_whole
 
 __all__ = ["append", "locked", "read", "replace", "stamp"]
 
@@ -84,16 +83,8 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 def replace(path: Path, kept: Iterable[Mapping[str, Any]]) -> None:
     """The file with these events only, in one step. Call it `locked`. Raises OSError."""
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    try:
-        with temporary.open("wb") as file:
-            file.writelines(map(_line, kept))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, b"".join(map(_line, kept)), synced=True)
+    _sync_folder(path.parent)
 
 
 def stamp(path: Path) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -28,11 +29,16 @@ def write_json(target: Path, value: Any, *, indent: bool = True) -> Path:
         ) from None
 
 
-def write_whole(target: Path, data: bytes) -> Path:
-    """Write `data` to `target`, which is replaced in one step. Raises OSError."""
+def write_whole(target: Path, data: bytes, *, synced: bool = False) -> Path:
+    """Write `data` to `target`, which is replaced in one step. synced: not before it is on the disk, so that a power cut leaves
+    the one or the other. Raises OSError."""
     temporary = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
     try:
-        temporary.write_bytes(data)
+        with temporary.open("xb") as file:
+            file.write(data)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         return temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
