@@ -245,7 +245,8 @@ _BUS = 10_000  # so far above its port is the one by which a server of a cluster
 def _free_port(and_above: int = 0) -> int:
     """A port of this machine, and that above it, that nobody has, and that the system gives to nobody who asks for any port."""
     while True:
-        port = 10_000 + secrets.randbelow(12_000)  # those that are given to anybody begin at 32,768
+        # those that are given to anybody begin at 32,768; browsers refuse 10,080
+        port = 11_000 + secrets.randbelow(11_000)
         with suppress(OSError), socket.socket() as one, socket.socket() as other:
             one.bind(("127.0.0.1", port))
             if and_above:
