@@ -25,8 +25,9 @@ import pytest
 from workbench import Rule, Scripted, Workbench, errors, pricing, scorers
 from workbench.calls import read_rows
 from workbench.evaluation.shards.scoring import sent_scorers
-from workbench.records import Example
+from workbench.records import Call, Example
 from workbench.running.progress import Progress, silent
+from workbench.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,6 +174,20 @@ def rows_of(result: Any) -> dict[tuple[Any, ...], dict[str, Any]]:
     return dict(zip(places, plain, strict=True))
 
 
+def assert_same_rows(found: Any, expected: Any) -> None:
+    """Say only what differs: two whole tables of rows would be thousands of lines."""
+    ours, theirs = rows_of(found), rows_of(expected)
+    assert ours.keys() ^ theirs.keys() == set()
+    differ = {
+        (*place, name): (ours[place].get(name), value)
+        for place, row in theirs.items()
+        for name, value in row.items()
+        if ours[place].get(name) != value
+    }
+    assert differ == {}
+    assert ours == theirs
+
+
 def test_two_workers_give_the_rows_and_the_verdict_of_a_local_run(
     bench: Workbench, double: OpenAIDouble, workers: Workers
 ) -> None:
@@ -188,7 +203,8 @@ def test_two_workers_give_the_rows_and_the_verdict_of_a_local_run(
     assert f"2 Dask workers of {workers.executor}" in str(plan)
     there = run(bench, plan, fresh=True, progress=seen.append)
     assert double.calls - before == before == 160 + 2
-    assert rows_of(there) == rows_of(local)
+    assert there.complete, str(there)
+    assert_same_rows(there, local)
     assert there.verdict == local.verdict
     assert there.run.spent == pytest.approx(1.62)
     assert double.keys == {"Bearer sk-of-the-worker"}
@@ -220,7 +236,7 @@ def test_a_killed_workers_shard_is_done_again_and_no_row_is_twice(
     assert 242 <= double.calls <= 300
     assert double.calls * 0.01 - 0.01 <= result.run.spent <= 4.0 + 1e-9
     local = run(bench, plan_of(bench, repeats=3, budget=4.0, params={"max_tokens": 5}), fresh=True)
-    assert rows_of(result) == rows_of(local)
+    assert_same_rows(result, local)
     assert result.verdict == local.verdict
 
 
@@ -354,6 +370,37 @@ def test_a_function_that_no_worker_could_import_is_refused_with_what_to_do(
         plan_of(bench, scorers=[scorer], executor=workers.executor)
     with pytest.raises(errors.InputError, match=message):
         run(bench, plan_of(bench, scorers=[scorer]), executor=workers.executor)
+
+
+def test_a_shard_may_begin_while_another_of_its_run_is_thrown_away(project: Path) -> None:
+    """Both in one worker: the folder of the run stays until its session is over."""
+    from workbench.calls import Segment
+    from workbench.evaluation.shards import worker
+    from workbench.evaluation.shards.job import Job
+
+    job = Job("token", "r", "", (), {}, (), {}, 0, 1, "d", 1.0, None)
+    worker._host(job)
+    shards = load_settings().home / "shards"
+    call = Call("c", 0.0, "openai/m", "chat")
+    over = threading.Event()
+
+    def throw_away() -> None:
+        while not over.is_set():
+            worker.discard("r", ["before"])
+
+    thrower = threading.Thread(target=throw_away)
+    thrower.start()
+    try:
+        for number in range(2000):
+            segment = Segment(shards / "r" / str(number), "rows")
+            segment.append(call)
+            segment.close()
+            worker.discard("r", [str(number)])
+    finally:
+        over.set()
+        thrower.join()
+    asyncio.run(worker.close("token"))
+    assert not list(shards.iterdir())
 
 
 def test_scorers_travel_as_names_and_arguments() -> None:

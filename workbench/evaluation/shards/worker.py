@@ -90,12 +90,11 @@ def leftovers(run: str) -> bytes:
 
 
 def discard(run: str, keys: list[str]) -> None:
-    """The caller has these shards' rows; all of the run's with no keys."""
+    """The caller has these shards' rows; all of the run's with no keys. The run's folder stays: a shard may be about to begin in
+    it."""
     home = load_settings().home / "shards" / run
     for folder in [home / key for key in keys] or [home]:
         shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):
-        home.rmdir()
 
 
 def _host(job: Job) -> _Host:
@@ -172,6 +171,8 @@ class _Host:
 
         with suppress(Exception):
             self.loop.close(last)
+        with suppress(OSError):  # rows in it are leftovers
+            (self._settings.home / "shards" / self._job.run).rmdir()
 
     def _buckets(self, endpoint: Endpoint) -> tuple[Bucket | None, Bucket | None]:
         if self._ledger is None or endpoint.name not in self._job.rates:
