@@ -28,8 +28,7 @@ from workbench.records import (
     split_model,
 )
 from workbench.running.forking import begin_anew, keep
-from workbench.serving import Bucket, Embedder, Limiter, Metered, Runtime, Tries, limiter_for, open_runtime
-from workbench.serving.connection import Connection
+from workbench.serving import Bucket, Embedder, Limiter, Metered, Replicated, Runtime, Tries, limiter_for, open_runtime
 from workbench.serving.described import Described
 
 if TYPE_CHECKING:
@@ -141,8 +140,8 @@ class Client:
 
     def lost(self, model: str) -> dict[str, int]:
         """Calls that each replica of this model's endpoint failed so far; empty where there are none."""
-        connection = getattr(self.runtime(model), "connection", None)
-        return connection.replicas.lost() if isinstance(connection, Connection) and len(connection.bases) > 1 else {}
+        runtime = self.runtime(model)
+        return runtime.lost() if isinstance(runtime, Replicated) else {}
 
     async def health(self, endpoint: str) -> Health:
         """Does this endpoint answer?"""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.errors import SettingsError
-from workbench.serving.base import Embedder, Metered, Runtime
+from workbench.serving.base import Embedder, Metered, Replicated, Runtime
 from workbench.serving.limits import Bucket, Limiter, limiter_for
 from workbench.serving.tries import Tries
 
 if TYPE_CHECKING:
     from workbench.settings import Endpoint, Settings
 
-__all__ = ["Bucket", "Embedder", "Limiter", "Metered", "Runtime", "Tries", "limiter_for", "open_runtime"]
+__all__ = ["Bucket", "Embedder", "Limiter", "Metered", "Replicated", "Runtime", "Tries", "limiter_for", "open_runtime"]
 
 _COMPATIBLE = ("llama-server", "openai", "openai-compatible", "tgi", "vllm")
 

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from workbench.records import Chunk, Completion, Embeddings, Health, ModelInfo, Request, ServerMetrics
 
-__all__ = ["Embedder", "Metered", "Runtime"]
+__all__ = ["Embedder", "Metered", "Replicated", "Runtime"]
 
 
 @runtime_checkable
@@ -66,4 +66,13 @@ class Metered(Protocol):
 
     async def metrics(self) -> ServerMetrics | None:
         """None where this server has no such page. Raises a CallError."""
+        ...
+
+
+@runtime_checkable
+class Replicated(Protocol):
+    """A runtime that may have several addresses."""
+
+    def lost(self) -> dict[str, int]:
+        """Calls that each address failed so far; empty where there is one alone."""
         ...

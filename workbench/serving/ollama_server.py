@@ -81,6 +81,10 @@ class OllamaServer:
         self._name = endpoint.name
         self._sleep = sleep
 
+    def lost(self) -> dict[str, int]:
+        """Calls that each address failed so far; empty where there is one alone."""
+        return self.connection.replicas.lost() if len(self.connection.bases) > 1 else {}
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, urls={list(self._each)})"
 
