@@ -391,7 +391,7 @@ def test_a_shard_may_begin_while_another_of_its_run_is_thrown_away(project: Path
     thrower = threading.Thread(target=throw_away)
     thrower.start()
     try:
-        for number in range(2000):
+        for number in range(300):
             segment = Segment(shards / "r" / str(number), "rows")
             segment.append(call)
             segment.close()
