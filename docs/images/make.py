@@ -7,7 +7,9 @@ page that tells most is photographed. Pictures of widgets come from the tests th
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -47,6 +49,19 @@ PART = """([heading, last]) => {
 }"""
 
 
+def answers_page(chromium: Any, project: Path, env: dict[str, str]) -> None:
+    """The page of a comparison that is sent to others, narrowed to what changed."""
+    flags = ["--prompt", "sentiment@1", "--prompt", "sentiment@2", "--data", "customer_sentiment", "--limit", "40"]
+    command = [sys.executable, "-m", "workbench", "compare", *flags, "--html", "answers.html"]
+    subprocess.run(command, cwd=project, env={**os.environ, **env}, check=True)  # noqa: S603
+    page = chromium.new_page(viewport={"width": WIDTH, "height": 860}, color_scheme="light")
+    page.goto((project / "answers.html").as_uri())
+    page.get_by_label("which examples").select_option("changed")
+    page.get_by_label("order").select_option("best")
+    page.screenshot(path=FOLDER / "answers_page.png")
+    page.close()
+
+
 def main(names: list[str]) -> None:
     """Make the pictures of these notebooks, or of all."""
     from playwright.sync_api import sync_playwright
@@ -60,9 +75,12 @@ def main(names: list[str]) -> None:
         project = Path(folder)
         begin_project(load_settings(project, environ={}))
         chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        for name in names or list(SHOTS):
+        env = {"WORKBENCH_PROJECT": folder, "WORKBENCH_HOME": str(project / ".workbench")}
+        for name in names or [*SHOTS, "answers_page"]:
+            if name == "answers_page":
+                answers_page(chromium, project, env)
+                continue
             shot = SHOTS[name]
-            env = {"WORKBENCH_PROJECT": folder, "WORKBENCH_HOME": str(project / ".workbench")}
             run = run_notebook(
                 ROOT / "notebooks" / f"{name}.ipynb",
                 shot.parameters,

@@ -65,7 +65,10 @@ def test_compare_prints_plan_table_and_verdict(scripted: Path) -> None:
     assert result["winner"] == "tone@2 · fake/m"
     assert result["verdict"]["contrasts"][0]["interval"]["low"] > 0
     assert [v["exact_match"] for v in result["variants"]] == [0.0, 1.0]
-    again = workbench("compare", "--prompt", "tone@1", "--prompt", "tone@2", "--data", "reviews", "--json", "-")
+    flags = ["--prompt", "tone@1", "--prompt", "tone@2", "--data", "reviews", "--html", "answers.html"]
+    again = workbench("compare", *flags, "--json", "-")
+    assert f"Page: {scripted / 'answers.html'}" in again.stderr
+    assert 40 == (scripted / "answers.html").read_text().count("<tr data-is=")
     assert json.loads(again.stdout)["variants"][0]["replayed"] == 40
     assert json.loads(again.stdout)["verdict"] == result["verdict"]
 

@@ -286,6 +286,13 @@ def test_filtered_rows_are_written_as_safe_files(
     assert table["call_id"].tolist() == [line["call_id"] for line in lines]
     with pytest.raises(RunError, match="cannot be written to"):
         view.to_csv(tmp_path / "nowhere" / "x.csv")
+    told = browser.ask("save", query={"search": "number 7 "}, kind="html")
+    assert ("saved", 1) == (told["do"], told["rows"])
+    pages = [tmp_path / told["file"], view.to_html(), view.to_html("mine.html")]
+    assert 3 == len(set(pages))
+    for page in pages:
+        assert "number 7 &lt;b&gt;?" in page.read_text("utf-8")
+        assert "number 8 " not in page.read_text("utf-8")
 
 
 def test_costs_stand_in_the_head_and_in_rows(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,7 @@ def compare(
     junit: str | None = None,
     markdown: str | None = None,
     parquet: str | None = None,
+    html: str | None = None,
     json_file: Annotated[str | None, Parameter(name="--json", allow_leading_hyphen=True)] = None,
     fresh: bool = False,
     plan_only: bool = False,
@@ -108,6 +109,8 @@ def compare(
         Write gates, verdict and table to this file as Markdown, for a comment on a pull request.
     parquet
         Write every row, with request, answer, scores and all that it was made by, to this Parquet file.
+    html
+        Write verdict, table and answers to this file as one page to send, which any browser filters and searches.
     json_file
         Write the result as JSON to this file; - is standard output.
     fresh
@@ -140,9 +143,12 @@ def compare(
                 f"{flag} -: the result goes to standard output already. Name a file, such as {flag} {example}."
             )
         check_target(target, flag, example)
-    check_target(parquet, "--parquet", "rows.parquet")
+    for flag, target, example in (("--parquet", parquet, "rows.parquet"), ("--html", html, "answers.html")):
+        if target == "-":
+            raise InputError(f"{flag} - is no file: name one, such as {flag} {example}.")
+        check_target(target, flag, example)
     return asyncio.run(
-        _compare(options, json_file, junit, markdown, parquet, worst=worst, fresh=fresh, plan_only=plan_only)
+        _compare(options, json_file, junit, markdown, parquet, html, worst=worst, fresh=fresh, plan_only=plan_only)
     )
 
 
@@ -238,6 +244,7 @@ async def _compare(
     junit: str | None,
     markdown: str | None,
     parquet: str | None,
+    html: str | None,
     *,
     worst: int,
     fresh: bool,
@@ -275,6 +282,8 @@ async def _compare(
             report.save(junit=junit, markdown=markdown)
         if parquet is not None:
             print(f"Parquet: {result.to_parquet(parquet)}", file=out)
+        if html is not None:
+            print(f"Page: {result.to_html(html)}", file=out)
         if json_file == "-":
             print(json.dumps(result.to_mapping() | told, indent=2))
     if result.run.stopped == "interrupted" and not result.complete:

@@ -31,7 +31,7 @@ from workbench.evaluation.sentences import count_text, level_text
 from workbench.records import Interval, Variant, Verdict
 
 if TYPE_CHECKING:
-    from workbench.evaluation.browsing import ExamplePages
+    from workbench.evaluation.browsing import ExamplePages, Query
     from workbench.evaluation.gates.report import GateReport
 
 __all__ = ["Comparison"]
@@ -343,6 +343,14 @@ class Comparison:
         from workbench.evaluation.parquet import write_parquet
 
         return write_parquet(self, path)
+
+    def to_html(self, path: Path | str, query: Query | None = None, *, most: int = 1_000) -> Path:
+        """Write verdict, table, prompts and answers as one page to send: it filters, searches and sorts in any browser, without a
+        kernel or a network. query: which examples in which order, None for all; most: so many of them at most."""
+        from workbench.evaluation.browsing import Query
+        from workbench.evaluation.browsing.answers_page import write_answers_page
+
+        return write_answers_page(self, path, query or Query(), most)
 
     def to_mapping(self) -> dict[str, Any]:
         """Everything in plain types, for JSON: verdict, summary, notes, provenance. NaN is None."""

@@ -9,33 +9,20 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["MASK", "looks_secret", "mask_notebook", "mask_text", "mask_value", "secret_texts"]
+from workbench.settings.masking import MASK, mask_text
 
-MASK = "••••••"
+__all__ = ["MASK", "looks_secret", "mask_notebook", "mask_text", "mask_value", "secret_texts"]
 
 _WORDS = frozenset(
     {"key", "keys", "tokens", "passwords", "passwd", "pwd", "secrets", "credential", "credentials", "authorization",
      "bearer"}
 )  # fmt: skip
-# Keys of well-known services: OpenAI and its like, Langfuse, Hugging Face, GitHub, AWS, Slack, Google; bearer headers.
-_KEYS = re.compile(
-    r"\b(?:(?:sk|pk|rk)-[A-Za-z0-9][A-Za-z0-9_\-]{10,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}"
-    r"|github_pat_[A-Za-z0-9_]{20,}|AKIA[0-9A-Z]{16}|xox[abprs]-[A-Za-z0-9-]{10,}|AIza[0-9A-Za-z_\-]{30,})"
-    r"|(?<=Bearer )[A-Za-z0-9._~+/\-]{12,}=*"
-)
 _SHORTEST = 6
 
 
 def looks_secret(name: str) -> bool:
     """Whether a parameter of this name probably holds a secret: `api_key`, `HF_TOKEN`, `dbPassword`."""
     return any(map(_secret_word, _split(name))) and name != "PWD"
-
-
-def mask_text(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """`text` with every one of `secrets`, and whatever has the form of a service's key, masked."""
-    for secret in secrets:
-        text = text.replace(secret, MASK)
-    return _KEYS.sub(MASK, text)
 
 
 def mask_value(name: str, value: Any, secrets: tuple[str, ...] = ()) -> Any:

@@ -210,7 +210,7 @@ function render({ model, el }) {
     pager.replaceChildren(turnTo("◂ previous", shown.page - 1, shown.page === 0),
       element("span", { class: "wb-count", text: `${total.toLocaleString("en")} of ${state().examples.toLocaleString("en")} examples, page ${shown.page + 1} of ${pages}` }),
       turnTo("next ▸", shown.page + 1, shown.page + 1 >= pages), sizes.made,
-      ...["csv", "jsonl"].map((kind) => button(`save as ${kind.toUpperCase()}`, () => {
+      ...["csv", "jsonl", "html"].map((kind) => button(`save as ${kind.toUpperCase()}`, () => {
         busy.textContent = "saving …";
         model.send({ do: "save", kind, query, view: me });
       }, { title: "these rows with all answers, scores and marks, as a file in the notebook's folder", ...(total ? {} : { disabled: "" }) })));

@@ -16,11 +16,12 @@ from workbench import tables
 from workbench.errors import InputError
 from workbench.evaluation.behind import rows
 from workbench.evaluation.browsing import ExamplePages, Query, metric_names
+from workbench.evaluation.browsing.answers_page import MOST
 from workbench.evaluation.comparison import Comparison
 from workbench.evaluation.plan import Plan
 from workbench.evaluation.run import Run, Watch
 from workbench.running.progress import Progress, Reporter
-from workbench.widgets.comparison_export import KINDS, write_rows
+from workbench.widgets.comparison_export import KINDS, free_name, write_rows
 from workbench.widgets.comparison_head import cost, facts, facts_so_far, offer, total
 from workbench.widgets.comparison_look import Look, render_example, render_page
 from workbench.widgets.comparison_marks import Marking
@@ -94,6 +95,13 @@ class ComparisonView(View):
     def to_jsonl(self, path: Path | str | None = None) -> Path:
         """The same as JSON lines, where every text is exactly as it was answered."""
         return write_rows(self.rows(), self._plan, "jsonl", path)
+
+    def to_html(self, path: Path | str | None = None, *, most: int = MOST) -> Path:
+        """What the filters leave now as one page to send; see `Comparison.to_html`. path: None is DATASET-TIME.html."""
+        return self._save_page(Query.from_mapping(self.asked), path, most)
+
+    def _save_page(self, query: Query, path: Path | str | None = None, most: int = MOST) -> Path:
+        return self.result.to_html(free_name(self._plan, "html") if path is None else path, query, most=most)
 
     def still(self) -> Still:
         """See `still_comparison`."""
@@ -199,17 +207,19 @@ class ComparisonView(View):
         self._answer(content, lambda pages, sent: sent("fields", {"fields": pages.fields()}))
 
     def hear_save(self, content: Mapping[str, Any]) -> None:
-        """{"query": …, "kind": "csv" or "jsonl", "view": …} → "saved": a file in the working folder, and how many rows it has."""
+        """{"query": …, "kind": "csv", "jsonl" or "html", "view": …} → "saved": a file in the working folder, and how many rows it
+        has."""
         query, kind, pages = Query.from_mapping(content.get("query") or {}), str(content.get("kind")), self._pages
-        if pages is None or kind not in KINDS:
+        if pages is None or kind not in (*KINDS, "html"):
             return
 
         def save() -> None:
-            found = _rows(pages, query)
-            path = write_rows(found, self._plan, kind)
-            self.send(
-                {"do": "saved", "view": content.get("view"), "file": tables.clean_text(path.name), "rows": len(found)}
-            )
+            if kind == "html":
+                path, count = self._save_page(query), min(len(pages.order(query)), MOST)
+            else:
+                found = _rows(pages, query)
+                path, count = write_rows(found, self._plan, kind), len(found)
+            self.send({"do": "saved", "view": content.get("view"), "file": tables.clean_text(path.name), "rows": count})
 
         self._saver.do(save)
 

@@ -16,7 +16,7 @@ from workbench.evaluation.plan import Plan
 from workbench.running.saving import write_whole
 from workbench.tables import to_records
 
-__all__ = ["KINDS", "write_rows"]
+__all__ = ["KINDS", "free_name", "write_rows"]
 
 KINDS = ("csv", "jsonl")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a spreadsheet's formulas begin
@@ -36,7 +36,7 @@ def write_rows(rows: pd.DataFrame, plan: Plan, kind: str, path: Path | str | Non
         inputs=pd.Series(inputs, index=rows.index, dtype=object),
         expected=pd.Series(expected, index=rows.index, dtype=object),
     )
-    target = _free(plan, kind) if path is None else Path(path).expanduser().resolve()
+    target = free_name(plan, kind) if path is None else Path(path).expanduser().resolve()
     if kind == "csv":
         for name in found.columns:
             if not pd.api.types.is_numeric_dtype(found[name]):
@@ -50,8 +50,8 @@ def write_rows(rows: pd.DataFrame, plan: Plan, kind: str, path: Path | str | Non
         raise RunError(f"the rows cannot be written to {target}: {error}. Give a path that you may write.") from None
 
 
-def _free(plan: Plan, kind: str) -> Path:
-    """A name in the working folder that nothing has."""
+def free_name(plan: Plan, kind: str) -> Path:
+    """A path in the working folder that nothing has: DATASET-TIME.KIND."""
     words = re.sub(r"[^A-Za-z0-9_.]+", "-", plan.dataset.name).strip("-.")[:60] or "data"
     name = f"{words}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     names = (f"{name}{f'-{count}' if count else ''}.{kind}" for count in range(1_000_000))

@@ -65,14 +65,15 @@ class ExamplePages(Choosing):
                 "all": everything,
                 "chosen": [told(means) for means in means_of(self.run, order)] if narrowed else everything,
             },
-            "rows": self._rows(among, gains, marks=marks, whole=whole),
+            "rows": self.rows(among, gains, marks=marks, whole=whole),
         }
 
     def with_marks(self, page: dict[str, Any]) -> dict[str, Any]:
         """The same page, where pieces tell the words that differ from the control's."""
-        return page | {"rows": self._rows([row["at"] for row in page["rows"]], self.gains(), marks=True, whole=0)}
+        return page | {"rows": self.rows([row["at"] for row in page["rows"]], self.gains(), marks=True, whole=0)}
 
-    def _rows(self, among: list[int], gains: np.ndarray, *, marks: bool, whole: int) -> list[dict[str, Any]]:
+    def rows(self, among: list[int], gains: np.ndarray, *, marks: bool, whole: int) -> list[dict[str, Any]]:
+        """The rows of these positions, as in `page`. gains: `gains()`."""
         self._index.refresh()
         noted = self.marks.every()
         return [self._row(at, gains[:, at], noted, marks=marks, whole=whole) for at in among]
