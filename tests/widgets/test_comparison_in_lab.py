@@ -149,7 +149,13 @@ def test_from_the_changed_rows_to_a_run_that_is_stopped(
         page.screenshot(path=f"{shots}/comparison_columns.png")
     view.get_by_label("which examples").select_option("all")
     view.get_by_text("60 of 60 examples, page 1 of 3").wait_for(timeout=60_000)
-    grid.focus()
+    first = rows.first.inner_text()
+    view.get_by_role("button", name="save as HTML").focus()
+    view.get_by_label("order", exact=True).evaluate(
+        "select => { select.value = 'best'; select.dispatchEvent(new Event('change')); }"
+    )
+    expect(rows.first).not_to_have_text(first, timeout=60_000)
+    expect(page.locator("*:focus")).to_have_text("save as HTML")  # its bar was drawn anew
     page.keyboard.press("/")
     page.keyboard.type("order 25")
     view.get_by_text(re.compile(r"^1 of 60 examples")).wait_for(timeout=60_000)

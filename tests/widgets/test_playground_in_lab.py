@@ -121,7 +121,7 @@ def test_a_prompt_is_tried_edited_saved_and_brought_back(
     play.locator(".wb-diff del", has_text="Label the review.").wait_for()
     expect(page.locator("*:focus")).to_have_text("Put it back")
     page.keyboard.press("Enter")
-    play.locator(".wb-diff del").wait_for(state="detached")
+    expect(play.locator(".wb-diff del")).to_have_count(0, timeout=60_000)
     play.locator("summary", has_text="Params").click()
     play.get_by_label("JSON schema of the answer").fill("{")
     play.get_by_text("schema: this is not JSON").wait_for()

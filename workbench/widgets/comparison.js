@@ -207,6 +207,7 @@ function render({ model, el }) {
     point(false);
     const turnTo = (label, to, off) => { const made = button(label, () => go(to)); made.disabled = off; return made; };
     const sizes = choice("rows of a page", SIZES.map((count) => [count, `${count} rows`]), String(size), (value) => { size = Number(value); page = 0; askPage(); });
+    const had = [...pager.children].indexOf(document.activeElement);
     pager.replaceChildren(turnTo("◂ previous", shown.page - 1, shown.page === 0),
       element("span", { class: "wb-count", text: `${total.toLocaleString("en")} of ${state().examples.toLocaleString("en")} examples, page ${shown.page + 1} of ${pages}` }),
       turnTo("next ▸", shown.page + 1, shown.page + 1 >= pages), sizes.made,
@@ -214,6 +215,10 @@ function render({ model, el }) {
         busy.textContent = "saving …";
         model.send({ do: "save", kind, query, view: me });
       }, { title: "these rows with all answers, scores and marks, as a file in the notebook's folder", ...(total ? {} : { disabled: "" }) })));
+    if (had >= 0) { // else keys would be heard by nobody
+      pager.children[had].focus({ preventScroll: true });
+      if (document.activeElement !== pager.children[had]) grid.focus({ preventScroll: true });
+    }
   }
 
   // Shows where the keyboard is: a row, and in it (or in an opened example) the answer of one variant.

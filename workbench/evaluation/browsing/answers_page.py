@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST", "answers_page", "write_answers_page"]
 
-_HERE = Path(__file__).parent
 MOST = 1_000  # examples, unless told: a page of more opens slowly
+
+_HERE = Path(__file__).parent
 _AT_ONCE = 100  # rows that are read at a time
 _WHOLE = 100_000  # characters of an answer that the page holds
 _TAGS = {"=": "span", "+": "ins", "-": "del"}
@@ -169,8 +170,8 @@ def _answer(cell: Mapping[str, Any]) -> str:
     """The answer with the words that differ from the control's, and all of it where that is only a part."""
     pieces = cell["pieces"]
     said = "".join(text for kind, text in pieces if kind != "-")
-    both = "".join(text for _, text in pieces)
-    if mask_text(said) != said or mask_text(both) != both:  # a key's parts could stand in several pieces
+    readings = (said, "".join(text for kind, text in pieces if kind != "+"), "".join(text for _, text in pieces))
+    if any(mask_text(reading) != reading for reading in readings):  # a key's parts could stand in several pieces
         pieces = [("=", said)]
     drawn = "".join(f"<{_TAGS[kind]}>{_text(text)}</{_TAGS[kind]}>" for kind, text in pieces)
     if cell["state"] in ("fresh", "replayed") and not said.strip():
