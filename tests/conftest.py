@@ -499,6 +499,28 @@ def open_chromium() -> Callable[[], AbstractContextManager[Browser]]:
     return _chromium
 
 
+@pytest.fixture(scope="module")
+def browser(open_chromium: Callable[[], AbstractContextManager[Browser]]) -> Iterator[Browser]:
+    """This machine's browser, while a module's tests run."""
+    with open_chromium() as started:
+        yield started
+
+
+def _overheard(page: Page) -> tuple[list[str], list[str]]:
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    return said, asked
+
+
+@pytest.fixture(scope="session")
+def overheard() -> Callable[[Page], tuple[list[str], list[str]]]:
+    """Listens to a page: all that its console says, and every address that it asks for, in lists that grow."""
+    return _overheard
+
+
 def _complaints(page: Page) -> list[str]:
     found: list[str] = []
     page.on("console", lambda message: found.append(message.text) if message.type in ("error", "warning") else None)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +54,6 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return made
 
 
-@pytest.fixture(scope="module")
-def browser(open_chromium: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
-    with open_chromium() as started:
-        yield started
-
-
 def test_it_holds_everything_and_nothing_that_acts(result: Comparison, tmp_path: Path) -> None:
     """Verdict, prompts, texts and marks are there; HTML of models and people is text; no key, no address, no handler."""
     page = result.to_html(tmp_path / "page.html").read_text("utf-8")
@@ -98,7 +91,12 @@ def test_a_query_and_a_number_choose_what_is_on_it(result: Comparison, tmp_path:
 @pytest.mark.chromium
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
 def test_it_filters_searches_and_sorts_in_a_browser_without_a_network(
-    browser: Any, result: Comparison, tmp_path: Path, scheme: str, width: int
+    browser: Any,
+    overheard: Callable[[Any], tuple[list[str], list[str]]],
+    result: Comparison,
+    tmp_path: Path,
+    scheme: str,
+    width: int,
 ) -> None:
     """By keyboard and mouse, told to a screen reader; nothing is asked for, nothing fails, nothing hostile runs."""
     from playwright.sync_api import expect
@@ -106,11 +104,7 @@ def test_it_filters_searches_and_sorts_in_a_browser_without_a_network(
     path = result.to_html(tmp_path / "page.html")
     context = browser.new_context(offline=True, color_scheme=scheme, viewport={"width": width, "height": 800})
     page = context.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
+    said, asked = overheard(page)
     try:
         page.goto(path.as_uri())
         rows, count = page.locator("#examples > tr:visible"), page.get_by_role("status")

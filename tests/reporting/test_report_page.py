@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from workbench import tables
 from workbench.reporting import Archive, Banner, ReportRun, export_html
-from workbench.reporting.masking import MASK, looks_secret, mask_notebook, mask_text, mask_value
+from workbench.reporting.masking import looks_secret, mask_notebook, mask_value
 from workbench.reporting.outputs import sanitize
+from workbench.settings.masking import MASK, mask_text
 
 AT = datetime(2026, 11, 23, 6, 30, tzinfo=UTC)
 
@@ -287,23 +287,15 @@ def test_masking_leaves_the_notebook_as_it_was() -> None:
 # -- in a browser -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser(open_chromium: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
-    with open_chromium() as started:
-        yield started
-
-
 @pytest.mark.chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_in_a_browser_without_a_network(browser: Any, good_run: ReportRun, scheme: str) -> None:
+def test_page_in_a_browser_without_a_network(
+    browser: Any, overheard: Callable[[Any], tuple[list[str], list[str]]], good_run: ReportRun, scheme: str
+) -> None:
     """Offline, every figure is drawn, text is there and readable, nothing is requested, nothing fails, nothing injected runs."""
     context = browser.new_context(offline=True, color_scheme=scheme, viewport={"width": 1000, "height": 800})
     page = context.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
+    said, asked = overheard(page)
     page.goto(good_run.html.as_uri())
     page.wait_for_function("document.querySelectorAll('.wb-plot:has(svg.main-svg)').length >= 3")
     try:

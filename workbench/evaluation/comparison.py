@@ -344,13 +344,13 @@ class Comparison:
 
         return write_parquet(self, path)
 
-    def to_html(self, path: Path | str, query: Query | None = None, *, most: int = 1_000) -> Path:
+    def to_html(self, path: Path | str, query: Query | None = None, *, most: int | None = None) -> Path:
         """Write verdict, table, prompts and answers as one page to send: it filters, searches and sorts in any browser, without a
-        kernel or a network. query: which examples in which order, None for all; most: so many of them at most."""
+        kernel or a network. query: which examples in which order, None for all; most: so many of them at most, None for 1,000."""
         from workbench.evaluation.browsing import Query
-        from workbench.evaluation.browsing.answers_page import write_answers_page
+        from workbench.evaluation.browsing.answers_page import MOST, write_answers_page
 
-        return write_answers_page(self, path, query or Query(), most)
+        return write_answers_page(self, path, query or Query(), MOST if most is None else most)
 
     def to_mapping(self) -> dict[str, Any]:
         """Everything in plain types, for JSON: verdict, summary, notes, provenance. NaN is None."""

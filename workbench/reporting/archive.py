@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from workbench.errors import InputError, ReportError
+from workbench.html_pages import page_head
 from workbench.reporting.checks import shown
 from workbench.running.saving import write_whole
 from workbench.tables import format_seconds, html_text
@@ -122,13 +123,8 @@ class Archive:
             reverse=True,
         )
         body = "".join(self._report(name, runs) for name, runs in reports if runs)
-        policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
         return (
-            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            '<meta name="color-scheme" content="light dark">\n<title>Reports</title>\n'
-            f'<style>\n{style}</style>\n</head>\n<body class="wb-index">\n<header class="wb-head"><h1>Reports</h1></header>\n'
+            f'{page_head("Reports", style)}\n<body class="wb-index">\n<header class="wb-head"><h1>Reports</h1></header>\n'
             f"<main>{body or '<p>No report has run yet.</p>'}</main>\n</body>\n</html>\n"
         )
 

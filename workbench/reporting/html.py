@@ -6,19 +6,18 @@ script run and nothing load, so even markup that slipped through an output can d
 
 from __future__ import annotations
 
-import base64
 import copy
-import hashlib
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from workbench.html_pages import page_head
 from workbench.reporting.masking import mask_notebook, mask_value
 from workbench.reporting.outputs import Figure, as_static, joined_streams, sanitize
 from workbench.reporting.parameters import notebook_parameters
@@ -78,22 +77,12 @@ def export_html(
     scripts = _scripts(inline=script is None) if figures else ()
     scripts += (sort_script(),) if _SORTABLE in body else ()
     shared = [f'<script src="{html_text(script)}"></script>'] if figures and script is not None else []
-    policy = _policy(scripts, shared=bool(shared), figures=bool(figures))
     facts = [f"{generated_at:%Y-%m-%d %H:%M} {generated_at.tzname() or ''}".strip()]
     facts += [f"took {format_seconds(seconds)}"] if seconds is not None else []
     facts += [f"from {source}"] if source else []
     return "\n".join(
         [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            f"<title>{html_text(title)}</title>",
-            f"<style>\n{_file('page.css')}</style>",
-            "</head>",
+            _head(title, scripts, shared=bool(shared), figures=bool(figures)),
             "<body>",
             '<header class="wb-head">',
             f"<h1>{html_text(title)}</h1>",
@@ -228,17 +217,11 @@ def _scripts(*, inline: bool) -> tuple[str, ...]:
     return tuple(text.replace("\r\n", "\n") for text in texts)
 
 
-def _policy(scripts: tuple[str, ...], *, shared: bool, figures: bool) -> str:
-    """Only these scripts run, by their hash. Evaluation is for figures alone: plotly compiles its WebGL ones."""
-    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    own = ["'self'"] if shared else []  # a file beside the reports
-    own += ["'unsafe-eval'"] if figures else []
-    allowed = " ".join([*own, *(f"'sha256-{one}'" for one in hashes)]) if hashes else "'none'"
-    rules: Mapping[str, str] = {
-        "default-src": "'none'", "img-src": "data: blob:", "style-src": "'unsafe-inline'", "font-src": "data:",
-        "script-src": allowed, "base-uri": "'none'", "form-action": "'none'",
-    }  # fmt: skip
-    return "; ".join(f"{name} {value}" for name, value in rules.items())
+def _head(title: str, scripts: tuple[str, ...], *, shared: bool, figures: bool) -> str:
+    """Evaluation is for figures alone: plotly compiles its WebGL ones. shared: a script beside the reports."""
+    sources = (["'self'"] if shared else []) + (["'unsafe-eval'"] if figures else [])
+    also = {"img-src": "data: blob:", "font-src": "data:"}
+    return page_head(html_text(title), _file("page.css"), scripts=scripts, sources=sources, also=also)
 
 
 def _file(name: str) -> str:

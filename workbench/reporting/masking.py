@@ -11,7 +11,7 @@ from typing import Any
 
 from workbench.settings.masking import MASK, mask_text
 
-__all__ = ["MASK", "looks_secret", "mask_notebook", "mask_text", "mask_value", "secret_texts"]
+__all__ = ["looks_secret", "mask_notebook", "mask_value", "secret_texts"]
 
 _WORDS = frozenset(
     {"key", "keys", "tokens", "passwords", "passwd", "pwd", "secrets", "credential", "credentials", "authorization",

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.errors import InputError, ReportError
 from workbench.reporting.html import Banner, export_html, first_heading
-from workbench.reporting.masking import mask_notebook, mask_text, secret_texts
+from workbench.reporting.masking import mask_notebook, secret_texts
 from workbench.reporting.parameters import check_parameters
 from workbench.running.saving import write_whole
+from workbench.settings.masking import mask_text
 
 if TYPE_CHECKING:
     from workbench.reporting.execution import Execution

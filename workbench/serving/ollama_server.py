@@ -83,7 +83,7 @@ class OllamaServer:
 
     def lost(self) -> dict[str, int]:
         """Calls that each address failed so far; empty where there is one alone."""
-        return self.connection.replicas.lost() if len(self.connection.bases) > 1 else {}
+        return self.connection.replicas.lost()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, urls={list(self._each)})"

@@ -105,8 +105,8 @@ class Replicas:
         return max(0.0, min(replica.resting_until for replica in self.all) - self._clock())
 
     def lost(self) -> dict[str, int]:
-        """Calls that each address failed so far."""
-        return {replica.url: replica.lost for replica in self.all}
+        """Calls that each address failed so far; empty where there is one alone."""
+        return {replica.url: replica.lost for replica in self.all} if len(self.all) > 1 else {}
 
     async def aclose(self) -> None:
         """Stop the probes of the running event loop."""

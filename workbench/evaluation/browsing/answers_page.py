@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +14,7 @@ from workbench import tables
 from workbench.errors import InputError, RunError
 from workbench.evaluation.browsing.pages import ExamplePages
 from workbench.evaluation.browsing.query import FILTERS, Query
+from workbench.html_pages import page_head
 from workbench.running.saving import write_whole
 from workbench.settings.masking import mask_text
 
@@ -62,14 +61,7 @@ def answers_page(result: Comparison, query: Query, most: int) -> str:
     gains, order = pages.gains(), pages.order(query)
     shown = order[:most]
     title, script = tables.html_text(f"Comparison on {name}"), _file("answers_page.js")
-    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
-    head = (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" '
-        f'content="{policy}">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="color-scheme" content="light dark">\n<title>{title}</title>\n'
-        f"<style>\n{_file('answers_page.css')}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
-    )
+    head = f"{page_head(title, _file('answers_page.css'), scripts=[script])}\n<body>\n<main>\n<h1>{title}</h1>\n"
     foot = (
         f"</main>\n<footer>Made by llm-workbench {version('llm-workbench')}. This page loads nothing from elsewhere.</footer>\n"
         f"<script>{script}</script>\n</body>\n</html>\n"

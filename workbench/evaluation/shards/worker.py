@@ -85,16 +85,21 @@ async def close(token: str) -> None:
 
 def leftovers(run: str) -> bytes:
     """Rows of a run that are here since its caller was lost."""
-    home = load_settings().home / "shards" / run
+    home = _folder(load_settings(), run)
     return b"".join(_lines(sorted(home.glob("*/rows-*.jsonl"))))
 
 
 def discard(run: str, keys: list[str]) -> None:
     """The caller has these shards' rows; all of the run's with no keys. The run's folder stays: a shard may be about to begin in
     it."""
-    home = load_settings().home / "shards" / run
+    home = _folder(load_settings(), run)
     for folder in [home / key for key in keys] or [home]:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder(settings: Settings, run: str) -> Path:
+    """Where a run's shards keep their rows."""
+    return settings.home / "shards" / run
 
 
 def _host(job: Job) -> _Host:
@@ -144,7 +149,7 @@ class _Host:
         """(rows as JSON lines, whether the ledger had no money for some, why it ended early)."""
         self._loop = asyncio.get_running_loop()
         self.busy += 1
-        folder = self._settings.home / "shards" / self._job.run / shard.key
+        folder = _folder(self._settings, self._job.run) / shard.key
         before = _kept(folder, shard, self._job)
         segment = Segment(folder, "rows")
         lines: list[bytes] = list(before.values())
@@ -172,7 +177,7 @@ class _Host:
         with suppress(Exception):
             self.loop.close(last)
         with suppress(OSError):  # rows in it are leftovers
-            (self._settings.home / "shards" / self._job.run).rmdir()
+            _folder(self._settings, self._job.run).rmdir()
 
     def _buckets(self, endpoint: Endpoint) -> tuple[Bucket | None, Bucket | None]:
         if self._ledger is None or endpoint.name not in self._job.rates:
